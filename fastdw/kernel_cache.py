@@ -1,0 +1,145 @@
+"""Compiled kernels on disk: one file a kernel and signature, in one directory for all that shapes the machine code.
+
+    <cache>/<digest of fastdw's sources and of the versions of Python, Numba and llvmlite>/<kernel>-<digest of signature and CPU>.kernel
+
+A file is 32 bytes of SHA-256 and the pickled object code. There is no index, so processes may write side by side; a
+file that is cut short, altered or unreadable is compiled anew. Numba's own cache does not see the callees of a kernel
+and raises on damaged files (https://github.com/numba/numba/issues/10434).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import pickle
+import shutil
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+import llvmlite
+import numba
+from filelock import FileLock, Timeout
+from numba.core.compiler import CompileResult
+
+from fastdw import knobs
+
+LOG = logging.getLogger("fastdw")
+COMPILED: list[str] = []  # the kernels that this process has compiled
+UNUSED_SECONDS = 14 * 24 * 3600  # directories of other digests are deleted when not used for so long
+LOCK_SECONDS = 60  # a process that compiles for longer than this is not waited for
+
+
+@cache
+def source_digest() -> str:
+    """Of everything that shapes the machine code of a kernel."""
+    digest = hashlib.sha256(f"{sys.version} {numba.__version__} {llvmlite.__version__}".encode())
+    package = Path(__file__).parent
+    for path in [*sorted(package.glob("tile/*.py")), *sorted(package.glob("kernels/*.py")), *sorted(package.glob("*.py"))]:
+        digest.update(f"\n{path.relative_to(package)}\n".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@cache
+def directory() -> Path | None:
+    """This digest's directory, made when first asked for; None, with one warning, where nothing can be written."""
+    root = knobs.cache_directory()
+    if root is None:
+        return None
+    try:
+        path = root / source_digest()
+        fresh = not path.exists()
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            os.utime(path)
+        if fresh:
+            _delete_unused(root, keep=path)
+        return path
+    except OSError as error:
+        LOG.warning("kernels are compiled anew in each process: the cache %s cannot be written (%s); FASTDW_CACHE_DIR names another", root, error)
+        return None
+
+
+def _delete_unused(root: Path, keep: Path) -> None:
+    for other in root.iterdir():
+        if other != keep and other.is_dir() and time.time() - other.stat().st_mtime > UNUSED_SECONDS:
+            shutil.rmtree(other, ignore_errors=True)
+
+
+class KernelCache:
+    """What a Numba dispatcher asks of its cache, for one kernel."""
+
+    def __init__(self, name: str):
+        self.name = name
+        self.cache_path = str(directory() or "")
+
+    def _path(self, signature, codegen) -> Path | None:
+        folder = directory()
+        if folder is None:
+            return None
+        key = hashlib.sha256(repr((str(signature), codegen.magic_tuple())).encode()).hexdigest()[:24]
+        return folder / f"{self.name}-{key}.kernel"
+
+    def load_overload(self, signature, target_context):
+        target_context.refresh()
+        path = self._path(signature, target_context.codegen())
+        if path is not None:
+            try:
+                data = path.read_bytes()
+                if hashlib.sha256(data[32:]).digest() == data[:32]:
+                    return CompileResult._rebuild(target_context, *pickle.loads(data[32:]))
+                raise ValueError("its checksum is wrong")
+            except FileNotFoundError:
+                pass
+            except Exception as error:  # whatever damage does to a pickle: a cache costs time, never a result
+                LOG.info("%s is compiled anew: %s", path.name, error)
+        COMPILED.append(f"{self.name}{signature}")
+        return None
+
+    def save_overload(self, signature, result) -> None:
+        path = self._path(signature, result.codegen)
+        if path is None or result.library.has_dynamic_globals:
+            return
+        data = pickle.dumps(result._reduce())
+        try:
+            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".tmp")
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(hashlib.sha256(data).digest() + data)
+                os.replace(temporary, path)
+            except BaseException:
+                os.unlink(temporary)
+                raise
+        except OSError as error:
+            _warn_unsaved(str(path.parent), str(error))
+
+    @contextmanager
+    def lock(self):
+        """Held round a first compile, so that processes started together compile each kernel once."""
+        folder = directory()
+        try:
+            lock = FileLock(folder / f"{self.name}.lock") if folder else None
+            if lock:
+                lock.acquire(timeout=LOCK_SECONDS)
+        except (OSError, NotImplementedError, Timeout):
+            lock = None
+        try:
+            yield
+        finally:
+            if lock:
+                lock.release()
+
+    def enable(self) -> None:
+        """Asked for by Numba; this cache is always on."""
+
+    disable = flush = enable
+
+
+@cache
+def _warn_unsaved(folder: str, error: str) -> None:
+    LOG.warning("compiled kernels are not kept: %s cannot be written (%s)", folder, error)

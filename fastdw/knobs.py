@@ -1,0 +1,21 @@
+"""Every environment variable that fastdw reads, at the moment it is needed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def cache_directory() -> Path | None:
+    """FASTDW_CACHE_DIR: where compiled kernels are kept; the user's cache directory where unset, none where empty or "off"."""
+    given = os.environ.get("FASTDW_CACHE_DIR")
+    if given is not None:
+        return None if given in ("", "off") else Path(given)
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("fastdw", appauthor=False))
+
+
+def strict() -> bool:
+    """FASTDW_STRICT=1: refuse a problem that only the reference kernel serves."""
+    return os.environ.get("FASTDW_STRICT", "0") not in ("", "0")

@@ -1,0 +1,180 @@
+"""From Python to machine code: a compiled launcher copies a context, fills in the arrays' addresses and runs its tasks.
+
+Every context begins with the addresses of x, weight, bias, residual and out; the launcher writes them into a copy of its
+own on the stack, so concurrent calls share nothing. A template is that context followed by the span of each array.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from functools import cache
+
+from llvmlite import ir
+from numba import get_num_threads, prange, set_num_threads, threading_layer, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from fastdw import jit
+from fastdw.tile.shapes import ARRAYS, CONTEXT_FIELDS
+
+I8, I64 = ir.IntType(8), ir.IntType(64)
+RESIDUAL, OUT = ARRAYS.index("residual"), ARRAYS.index("out")
+SPANS = CONTEXT_FIELDS  # where the spans begin in a template: two fields an array, first and last byte past its address
+COUNTER = CONTEXT_FIELDS + 8  # the next task, on a cache line of its own
+
+
+@intrinsic
+def _call_task(typing_context, function, context_address, index):
+    def codegen(context, builder, signature, args):
+        opaque = I8.as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [opaque, I64, I64])
+        builder.call(builder.inttoptr(args[0], kind.as_pointer()), [ir.Constant(opaque, None), args[1], args[2]])
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp, types.intp), codegen
+
+
+@intrinsic
+def _copy_context(typing_context, template):
+    """A copy of a template's context on the caller's stack, with room for the counter; its address."""
+
+    def codegen(context, builder, signature, args):
+        block = cgutils.alloca_once(builder, ir.ArrayType(I64, COUNTER + 8))
+        block.align = 64
+        cgutils.raw_memcpy(builder, builder.bitcast(block, I64.as_pointer()), builder.inttoptr(args[0], I64.as_pointer()), I64(CONTEXT_FIELDS), 8)
+        return builder.ptrtoint(block, I64)
+
+    return types.intp(types.intp), codegen
+
+
+def _at(builder, address, field):
+    return builder.gep(builder.inttoptr(address, I64.as_pointer()), [field])
+
+
+@intrinsic
+def _get(typing_context, address, field):
+    return types.intp(types.intp, types.intp), lambda context, builder, signature, args: builder.load(_at(builder, *args))
+
+
+@intrinsic
+def _set(typing_context, address, field, value):
+    def codegen(context, builder, signature, args):
+        builder.store(args[2], _at(builder, *args[:2]))
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp, types.intp), codegen
+
+
+@intrinsic
+def _next(typing_context, address, field):
+    """Fetch and add one, atomically."""
+    return types.intp(types.intp, types.intp), lambda context, builder, signature, args: builder.atomic_rmw(
+        "add", _at(builder, *args), I64(1), "monotonic"
+    )
+
+
+def _bind(context, x, weight, bias, residual, out, template, check):
+    """Write the addresses into a context; the number of the input that out overlaps, or zero."""
+    for i, address in enumerate((x.ctypes.data, weight.ctypes.data, bias.ctypes.data, residual.ctypes.data, out.ctypes.data)):
+        _set(context, i, types.intp(address))
+    if _get(template, RESIDUAL) == 0:
+        _set(context, RESIDUAL, 0)
+    if check:
+        first = _get(context, OUT) + _get(template, SPANS + 2 * OUT)
+        last = _get(context, OUT) + _get(template, SPANS + 2 * OUT + 1)
+        for i in range(OUT):
+            address = _get(context, i)
+            if first < address + _get(template, SPANS + 2 * i + 1) and address + _get(template, SPANS + 2 * i) < last:
+                return i + 1
+    return 0
+
+
+_bind = jit.Inlined(_bind)
+
+
+def _serial(x, weight, bias, residual, out, template, check, function, tasks, workers):
+    context = _copy_context(template)
+    overlap = _bind(context, x, weight, bias, residual, out, template, check)
+    if overlap:
+        return overlap
+    for index in range(tasks):
+        _call_task(function, context, index)
+    return 0
+
+
+def _parallel(x, weight, bias, residual, out, template, check, function, tasks, workers):
+    context = _copy_context(template)
+    overlap = _bind(context, x, weight, bias, residual, out, template, check)
+    if overlap:
+        return overlap
+    _set(context, COUNTER, 0)
+    for _ in prange(workers):
+        index = _next(context, COUNTER)
+        while index < tasks:
+            _call_task(function, context, index)
+            index = _next(context, COUNTER)
+    return 0
+
+
+def _signature() -> tuple:
+    """Arrays of any layout, read as one-dimensional: only their addresses are used."""
+    read_only = types.Array(types.float32, 1, "A", readonly=True)
+    return (read_only,) * 4 + (types.Array(types.float32, 1, "A"),) + (types.intp,) * 5
+
+
+@cache
+def serial() -> Callable[..., int]:
+    return jit.entry_point(_serial, _signature())
+
+
+# ---- threads --------------------------------------------------------------------------------------------------------
+_busy = threading.Lock()
+_forked = False
+
+
+def _after_fork() -> None:
+    global _forked
+    _forked = True
+
+
+os.register_at_fork(after_in_child=_after_fork)  # GNU OpenMP kills a child that uses the parent's threads
+
+
+@cache
+def _parallel_entry() -> Callable[..., int]:
+    return jit.entry_point(_parallel, _signature(), parallel=True)
+
+
+def parallel(*arguments) -> int:
+    """The parallel launcher, or the serial one where Numba's threads cannot be used now: after a fork, or, on
+    workqueue, while another Python thread uses them."""
+    if _forked:
+        return serial()(*arguments)
+    launch = _parallel_entry()
+    workers = arguments[-1]
+    mask = get_num_threads()
+    if threading_layer() == "workqueue":
+        if not _busy.acquire(blocking=False):
+            return serial()(*arguments)
+        try:
+            return _masked(launch, arguments, workers, mask)
+        finally:
+            _busy.release()
+    return _masked(launch, arguments, workers, mask)
+
+
+def _masked(launch: Callable[..., int], arguments: tuple, workers: int, mask: int) -> int:
+    if workers >= mask:
+        return launch(*arguments)
+    set_num_threads(workers)
+    try:
+        return launch(*arguments)
+    finally:
+        set_num_threads(mask)
+
+
+def thread_limit() -> int:
+    """How many threads a call uses by default: Numba's current mask."""
+    return get_num_threads()

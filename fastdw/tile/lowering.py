@@ -1,0 +1,341 @@
+"""How shapes, contexts and tile operations become LLVM code.
+
+Every function below with a name of operations.py is its lowering: it takes the Numba types of the arguments and gives the
+result's type and a code generator. An access states the alignment of one element, so arrays may start anywhere.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.core.imputils import lower_constant
+from numba.core.typing.templates import AttributeTemplate, make_intrinsic_template
+from numba.extending import infer_getattr, lower_getattr_generic, models, register_model
+
+I8, I32, I64, F32 = ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.FloatType()
+
+
+# ---- types ----------------------------------------------------------------------------------------------------------
+class ConstantsType(types.Type):
+    """A type whose attributes are compile-time integers."""
+
+    def __init__(self, name: str, fields: dict[str, int]):
+        self.fields = fields
+        super().__init__(f"{name}({', '.join(f'{k}={v}' for k, v in fields.items())})")
+
+
+class ContextType(types.Type):
+    """The address of a context."""
+
+    def __init__(self, fields: tuple[str, ...]):
+        self.fields = fields
+        super().__init__(f"Context({', '.join(fields)})")
+
+
+class TileType(types.Type):
+    """rows x cols x vecs vectors of lanes floats."""
+
+    def __init__(self, rows: int, cols: int, vecs: int, lanes: int):
+        self.rows, self.cols, self.vecs, self.lanes = rows, cols, vecs, lanes
+        self.count = rows * cols * vecs
+        self.vector = ir.VectorType(F32, lanes)
+        super().__init__(f"Tile({rows}x{cols}x{vecs}x{lanes})")
+
+
+register_model(ConstantsType)(models.OpaqueModel)
+register_model(ContextType)(lambda manager, typ: models.PrimitiveModel(manager, typ, I64))
+register_model(TileType)(lambda manager, typ: models.PrimitiveModel(manager, typ, ir.ArrayType(typ.vector, typ.count)))
+lower_constant(ConstantsType)(lambda context, builder, typ, value: context.get_dummy_value())
+
+
+@infer_getattr
+class _ConstantsAttributes(AttributeTemplate):
+    key = ConstantsType
+
+    def generic_resolve(self, typ, attr):
+        if attr in typ.fields:
+            return types.literal(typ.fields[attr])
+
+
+@lower_getattr_generic(ConstantsType)
+def _lower_constants_attribute(context, builder, typ, value, attr):
+    return context.get_constant(types.intp, typ.fields[attr])
+
+
+@infer_getattr
+class _ContextAttributes(AttributeTemplate):
+    key = ContextType
+
+    def generic_resolve(self, typ, attr):
+        if attr in typ.fields:
+            return types.intp
+
+
+@lower_getattr_generic(ContextType)
+def _lower_context_attribute(context, builder, typ, value, attr):
+    return builder.load(builder.gep(builder.inttoptr(value, I64.as_pointer()), [I64(typ.fields.index(attr))]))
+
+
+# ---- building blocks ------------------------------------------------------------------------------------------------
+Lowering = tuple[types.Type, Callable]
+LOWERINGS: dict[str, Callable[..., Lowering]] = {}
+
+
+def lowering(function: Callable[..., Lowering]) -> Callable[..., Lowering]:
+    LOWERINGS[function.__name__] = function
+    return function
+
+
+def operation_type(operation) -> types.Function:
+    """The Numba type of an operation object met in a kernel."""
+    lower = LOWERINGS[operation.__name__]
+
+    def definition(typing_context, *args):
+        result, generate = lower(*args)
+
+        def codegen(context, builder, signature, values):
+            made = generate(builder, *values)
+            return context.get_dummy_value() if made is None else made
+
+        return result(*args), codegen
+
+    declared = inspect.signature(lower).parameters.values()
+    leading = inspect.Parameter("typing_context", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    definition.__signature__ = inspect.Signature([leading, *declared])  # type: ignore[attr-defined]
+    return types.Function(make_intrinsic_template(operation, definition, operation.__name__, prefer_literal=True))
+
+
+def _tile(shape: ConstantsType, rows: int, cols: int) -> TileType:
+    return TileType(rows, cols, shape.fields["vecs"], shape.fields["lanes"])
+
+
+def _window(shape: ConstantsType) -> TileType:
+    f = shape.fields
+    return _tile(shape, f["rows"], (f["cols"] - 1) * f["stride"] + f["taps"])
+
+
+def _pack(builder, typ: TileType, vectors: list) -> ir.Value:
+    tile = ir.Constant(ir.ArrayType(typ.vector, typ.count), ir.Undefined)
+    for i, vector in enumerate(vectors):
+        tile = builder.insert_value(tile, vector, i)
+    return tile
+
+
+def _unpack(builder, typ: TileType, tile) -> list:
+    return [builder.extract_value(tile, i) for i in range(typ.count)]
+
+
+def _pointer(builder, address, offset, to) -> ir.Value:
+    base = builder.inttoptr(address, I8.as_pointer())
+    return builder.bitcast(builder.gep(base, [offset]), to.as_pointer())
+
+
+def _load(builder, address, offset, to) -> ir.Value:
+    value = builder.load(_pointer(builder, address, offset, to))
+    value.align = 4
+    return value
+
+
+def _offsets(builder, typ: TileType, row_step, col_step, vec_step) -> Iterator[ir.Value]:
+    """Byte offsets of a tile's vectors, in order."""
+    for i in range(typ.rows):
+        for j in range(typ.cols):
+            at = builder.add(builder.mul(row_step, I64(i)), builder.mul(col_step, I64(j)))
+            for v in range(typ.vecs):
+                yield builder.add(at, builder.mul(vec_step, I64(v)))
+
+
+def _load_all(builder, typ: TileType, address, row_step, col_step, vec_step) -> ir.Value:
+    offsets = _offsets(builder, typ, row_step, col_step, vec_step)
+    return _pack(builder, typ, [_load(builder, address, at, typ.vector) for at in offsets])
+
+
+def _vector_bytes(typ: TileType) -> ir.Constant:
+    return I64(4 * typ.lanes)
+
+
+def _splat(builder, scalar, vector) -> ir.Value:
+    undefined = ir.Constant(vector, ir.Undefined)
+    everywhere = ir.Constant(ir.VectorType(I32, vector.count), [0] * vector.count)
+    return builder.shuffle_vector(builder.insert_element(undefined, scalar, I32(0)), undefined, everywhere)
+
+
+def _multiply_add(builder, typ: TileType) -> Callable:
+    """llvm.fmuladd: fused wherever the CPU can."""
+    kind = ir.FunctionType(typ.vector, [typ.vector] * 3)
+    function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fmuladd.v{typ.lanes}f32")
+    return lambda a, b, c: builder.call(function, [a, b, c])
+
+
+def _inside(builder, index: int, low, high) -> ir.Value:
+    return builder.and_(builder.icmp_signed("<=", low, I64(index)), builder.icmp_signed("<", I64(index), high))
+
+
+# ---- lowerings ------------------------------------------------------------------------------------------------------
+@lowering
+def view(fields, address) -> Lowering:
+    return ContextType(tuple(fields.fields)), lambda builder, fields, address: address
+
+
+@lowering
+def zeros(shape) -> Lowering:
+    typ = _tile(shape, shape.fields["rows"], shape.fields["cols"])
+    zero = ir.Constant(typ.vector, [0.0] * typ.lanes)
+    return typ, lambda builder, shape: _pack(builder, typ, [zero] * typ.count)
+
+
+@lowering
+def load(shape, address, row_step, col_step, vec_step) -> Lowering:
+    typ = _tile(shape, shape.fields["rows"], shape.fields["cols"])
+    return typ, lambda builder, shape, *where: _load_all(builder, typ, *where)
+
+
+@lowering
+def load_row(shape, address, vec_step) -> Lowering:
+    typ = _tile(shape, 1, 1)
+    return typ, lambda builder, shape, address, vec_step: _load_all(builder, typ, address, I64(0), I64(0), vec_step)
+
+
+@lowering
+def load_taps(shape, address, tap_step) -> Lowering:
+    typ = _tile(shape, 1, shape.fields["taps"])
+    return typ, lambda builder, shape, address, tap_step: _load_all(builder, typ, address, I64(0), tap_step, _vector_bytes(typ))
+
+
+@lowering
+def load_window(shape, address, row_step, col_step) -> Lowering:
+    typ = _window(shape)
+    return typ, lambda builder, shape, address, row_step, col_step: _load_all(
+        builder, typ, address, row_step, col_step, _vector_bytes(typ)
+    )
+
+
+@lowering
+def load_window_clipped(shape, address, row_step, col_step, row_low, row_high, col_low, col_high, blank) -> Lowering:
+    typ = _window(shape)
+
+    def generate(builder, shape, address, row_step, col_step, row_low, row_high, col_low, col_high, blank):
+        cols = [_inside(builder, j, col_low, col_high) for j in range(typ.cols)]
+        vectors = []
+        for i in range(typ.rows):
+            row = _inside(builder, i, row_low, row_high)
+            for j in range(typ.cols):
+                offset = builder.add(builder.mul(row_step, I64(i)), builder.mul(col_step, I64(j)))
+                pixel = builder.select(builder.and_(row, cols[j]), builder.add(address, offset), blank)
+                vectors += [_load(builder, pixel, I64(4 * typ.lanes * v), typ.vector) for v in range(typ.vecs)]
+        return _pack(builder, typ, vectors)
+
+    return typ, generate
+
+
+@lowering
+def slide_fma(shape, acc, x, taps) -> Lowering:
+    stride = shape.fields["stride"]
+
+    def generate(builder, shape, *tiles):
+        multiply_add = _multiply_add(builder, acc)
+        sums, xs, ws = (_unpack(builder, typ, tile) for typ, tile in zip((acc, x, taps), tiles, strict=True))
+        for s in range(taps.cols):
+            for i in range(acc.rows):
+                for j in range(acc.cols):
+                    for v in range(acc.vecs):
+                        at = (i * acc.cols + j) * acc.vecs + v
+                        from_x = xs[(i * x.cols + j * stride + s) * acc.vecs + v]
+                        sums[at] = multiply_add(from_x, ws[s * acc.vecs + v], sums[at])
+        return _pack(builder, acc, sums)
+
+    return acc, generate
+
+
+def _rank_one(builder, acc: TileType, row: TileType, tile, columns, scalars) -> ir.Value:
+    multiply_add = _multiply_add(builder, acc)
+    sums, vectors = _unpack(builder, acc, tile), _unpack(builder, row, columns)
+    for p, scalar in enumerate(scalars):
+        spread = _splat(builder, scalar, acc.vector)
+        for v in range(acc.vecs):
+            sums[p * acc.vecs + v] = multiply_add(spread, vectors[v], sums[p * acc.vecs + v])
+    return _pack(builder, acc, sums)
+
+
+@lowering
+def outer_fma(acc, address, pixel_step, row) -> Lowering:
+    def generate(builder, tile, address, pixel_step, columns):
+        scalars = (_load(builder, address, builder.mul(pixel_step, I64(p)), F32) for p in range(acc.rows * acc.cols))
+        return _rank_one(builder, acc, row, tile, columns, scalars)
+
+    return acc, generate
+
+
+@lowering
+def outer_fma_clipped(acc, address, pixel_step, row, low, high, blank) -> Lowering:
+    def generate(builder, tile, address, pixel_step, columns, low, high, blank):
+        scalars = []
+        for p in range(acc.rows * acc.cols):
+            pixel = builder.add(address, builder.mul(pixel_step, I64(p)))
+            scalars.append(_load(builder, builder.select(_inside(builder, p, low, high), pixel, blank), I64(0), F32))
+        return _rank_one(builder, acc, row, tile, columns, scalars)
+
+    return acc, generate
+
+
+@lowering
+def scale_fma(acc, address, tile) -> Lowering:
+    def generate(builder, sums, address, values):
+        multiply_add = _multiply_add(builder, acc)
+        spread = _splat(builder, _load(builder, address, I64(0), F32), acc.vector)
+        pairs = zip(_unpack(builder, acc, sums), _unpack(builder, tile, values), strict=True)
+        return _pack(builder, acc, [multiply_add(spread, value, total) for total, value in pairs])
+
+    return acc, generate
+
+
+@lowering
+def add(tile, other) -> Lowering:
+    def generate(builder, left, right):
+        rights = _unpack(builder, other, right)
+        lefts = enumerate(_unpack(builder, tile, left))
+        return _pack(builder, tile, [builder.fadd(value, rights[i % other.count]) for i, value in lefts])
+
+    return tile, generate
+
+
+@lowering
+def divide(tile, count) -> Lowering:
+    def generate(builder, values, count):
+        divisor = _splat(builder, builder.sitofp(count, F32), tile.vector)
+        return _pack(builder, tile, [builder.fdiv(value, divisor) for value in _unpack(builder, tile, values)])
+
+    return tile, generate
+
+
+@lowering
+def positive_zero(tile) -> Lowering:
+    zero = ir.Constant(tile.vector, [0.0] * tile.lanes)
+    return tile, lambda builder, values: _pack(
+        builder, tile, [builder.fadd(value, zero) for value in _unpack(builder, tile, values)]
+    )
+
+
+@lowering
+def clamp(tile, low, high) -> Lowering:
+    def generate(builder, values, low, high):
+        bottom, top = (_splat(builder, builder.bitcast(builder.trunc(bits, I32), F32), tile.vector) for bits in (low, high))
+        clamped = []
+        for value in _unpack(builder, tile, values):
+            value = builder.select(builder.fcmp_ordered("<", value, bottom), bottom, value)
+            clamped.append(builder.select(builder.fcmp_ordered(">", value, top), top, value))
+        return _pack(builder, tile, clamped)
+
+    return tile, generate
+
+
+@lowering
+def store(tile, address, row_step, col_step, vec_step) -> Lowering:
+    def generate(builder, values, address, *steps):
+        for vector, at in zip(_unpack(builder, tile, values), _offsets(builder, tile, *steps), strict=True):
+            builder.store(vector, _pointer(builder, address, at, tile.vector)).align = 4
+
+    return types.void, generate

@@ -1,0 +1,188 @@
+"""The tile operations, each with its meaning in NumPy.
+
+Called from Python an operation runs its meaning, so a kernel can be read, run and tested without compiling anything;
+inside a compiled kernel it becomes the LLVM code that lowering.py gives for it. A tile is [rows, cols, vecs, lanes] of
+float32, a row is [1, 1, vecs, lanes]. Addresses and steps are in bytes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from functools import cached_property, update_wrapper
+
+import numpy as np
+
+from fastdw.tile.shapes import Context, TileShape
+
+Tile = np.ndarray
+
+
+class Operation:
+    """A function with two bodies: its NumPy meaning, and a lowering of the same name."""
+
+    def __init__(self, meaning: Callable):
+        self.meaning = meaning
+        update_wrapper(self, meaning)
+
+    def __call__(self, *args):
+        return self.meaning(*args)
+
+    @cached_property
+    def _numba_type_(self):
+        from fastdw.tile.lowering import operation_type
+
+        return operation_type(self)
+
+
+def _floats(address: int, count: int) -> np.ndarray:
+    return np.frombuffer((ctypes.c_float * count).from_address(address), np.float32)
+
+
+def _gather(addresses: np.ndarray, lanes: int) -> Tile:
+    vectors = [_floats(int(address), lanes) for address in addresses.reshape(-1)]
+    return np.array(vectors, np.float32).reshape(*addresses.shape, lanes)
+
+
+def _grid(address: int, rows: int, cols: int, vecs: int, row_step: int, col_step: int, vec_step: int) -> np.ndarray:
+    i, j, v = np.ogrid[:rows, :cols, :vecs]
+    return address + i * row_step + j * col_step + v * vec_step
+
+
+def fused_multiply_add(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """a * b + c of float32 with one rounding."""
+    with np.errstate(all="ignore"):
+        product = np.multiply(a, b, dtype=np.float64)  # exact: 24 + 24 bits
+        total = product + c
+        part = total - product
+        error = (product - (total - part)) + (c - part)
+        odd = np.nextafter(total, np.where(error > 0, np.inf, -np.inf))  # round to odd, so that the second rounding is right
+        even = (total.view(np.int64) & 1) == 0
+        total = np.where(even & (error != 0) & np.isfinite(error), odd, total)
+        return total.astype(np.float32)
+
+
+@Operation
+def view(fields: Context, address: int):
+    """The context at an address, with its fields as attributes."""
+    return fields.read(address)
+
+
+@Operation
+def zeros(shape: TileShape) -> Tile:
+    return np.zeros((shape.rows, shape.cols, shape.vecs, shape.lanes), np.float32)
+
+
+@Operation
+def load(shape: TileShape, address: int, row_step: int, col_step: int, vec_step: int) -> Tile:
+    """tile[i, j, v] = the vector at address + i*row_step + j*col_step + v*vec_step"""
+    return _gather(_grid(address, shape.rows, shape.cols, shape.vecs, row_step, col_step, vec_step), shape.lanes)
+
+
+@Operation
+def load_row(shape: TileShape, address: int, vec_step: int) -> Tile:
+    """row[v] = the vector at address + v*vec_step"""
+    return _gather(_grid(address, 1, 1, shape.vecs, 0, 0, vec_step), shape.lanes)
+
+
+@Operation
+def load_taps(shape: TileShape, address: int, tap_step: int) -> Tile:
+    """One filter row: taps[0, s, v] = the v-th vector at address + s*tap_step"""
+    return _gather(_grid(address, 1, shape.taps, shape.vecs, 0, tap_step, 4 * shape.lanes), shape.lanes)
+
+
+@Operation
+def load_window(shape: TileShape, address: int, row_step: int, col_step: int) -> Tile:
+    """The input pixels under one filter row: rows x ((cols - 1)*stride + taps); row_step goes from one output row to the next."""
+    cols = (shape.cols - 1) * shape.stride + shape.taps
+    return _gather(_grid(address, shape.rows, cols, shape.vecs, row_step, col_step, 4 * shape.lanes), shape.lanes)
+
+
+@Operation
+def load_window_clipped(
+    shape: TileShape,
+    address: int,
+    row_step: int,
+    col_step: int,
+    row_low: int,
+    row_high: int,
+    col_low: int,
+    col_high: int,
+    blank: int,
+) -> Tile:
+    """load_window where rows outside [row_low, row_high) and columns outside [col_low, col_high) are read at blank instead."""
+    cols = (shape.cols - 1) * shape.stride + shape.taps
+    i, j = np.ogrid[: shape.rows, :cols]
+    inside = (row_low <= i) & (i < row_high) & (col_low <= j) & (j < col_high)
+    pixels = np.where(inside, address + i * row_step + j * col_step, blank)
+    return _gather(pixels[..., None] + 4 * shape.lanes * np.arange(shape.vecs), shape.lanes)
+
+
+@Operation
+def slide_fma(shape: TileShape, acc: Tile, x: Tile, taps: Tile) -> Tile:
+    """acc[i, j] += x[i, j*stride + s] * taps[0, s] for s = 0, 1, ..."""
+    for s in range(taps.shape[1]):
+        columns = x[:, s : s + (shape.cols - 1) * shape.stride + 1 : shape.stride]
+        acc = fused_multiply_add(columns, taps[:, s : s + 1], acc)
+    return acc
+
+
+@Operation
+def outer_fma(acc: Tile, address: int, pixel_step: int, row: Tile) -> Tile:
+    """acc[pixel] += x[pixel] * row, where x[pixel] is the float at address + pixel*pixel_step: a rank-1 update"""
+    pixels = acc.shape[0] * acc.shape[1]
+    x = np.array([_floats(address + p * pixel_step, 1)[0] for p in range(pixels)], np.float32)
+    return fused_multiply_add(x.reshape(*acc.shape[:2], 1, 1), row, acc)
+
+
+@Operation
+def outer_fma_clipped(acc: Tile, address: int, pixel_step: int, row: Tile, low: int, high: int, blank: int) -> Tile:
+    """outer_fma where pixels outside [low, high) are read at blank instead"""
+    pixels = acc.shape[0] * acc.shape[1]
+    at = [address + p * pixel_step if low <= p < high else blank for p in range(pixels)]
+    x = np.array([_floats(a, 1)[0] for a in at], np.float32)
+    return fused_multiply_add(x.reshape(*acc.shape[:2], 1, 1), row, acc)
+
+
+@Operation
+def scale_fma(acc: Tile, address: int, tile: Tile) -> Tile:
+    """acc += x * tile, where x is the float at address"""
+    return fused_multiply_add(_floats(address, 1)[0], tile, acc)
+
+
+@Operation
+def add(tile: Tile, other: Tile) -> Tile:
+    """tile + other, rounded once; a row is added to every pixel"""
+    with np.errstate(all="ignore"):
+        return tile + other
+
+
+@Operation
+def divide(tile: Tile, count: int) -> Tile:
+    """tile / count, rounded once"""
+    with np.errstate(all="ignore"):
+        return tile / np.float32(count)
+
+
+@Operation
+def positive_zero(tile: Tile) -> Tile:
+    """-0 becomes +0; all else stays"""
+    return tile + np.float32(0)
+
+
+@Operation
+def clamp(tile: Tile, low: int, high: int) -> Tile:
+    """Below low: low; above high: high; NaN stays. The bounds are the bits of float32 numbers."""
+    bottom, top = np.array([low, high], np.int64).astype(np.int32).view(np.float32)
+    tile = np.where(tile < bottom, bottom, tile)
+    return np.where(tile > top, top, tile)
+
+
+@Operation
+def store(tile: Tile, address: int, row_step: int, col_step: int, vec_step: int) -> None:
+    """Write tile[i, j, v] at address + i*row_step + j*col_step + v*vec_step"""
+    rows, cols, vecs, lanes = tile.shape
+    for at, vector in zip(
+        _grid(address, rows, cols, vecs, row_step, col_step, vec_step).reshape(-1), tile.reshape(-1, lanes), strict=True
+    ):
+        ctypes.memmove(int(at), vector.tobytes(), 4 * lanes)

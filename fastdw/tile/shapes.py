@@ -1,0 +1,85 @@
+"""Tile shapes and contexts: what a kernel knows at compile time, and what it is told at run time.
+
+A tile is rows x cols x vecs SIMD vectors of outputs held in registers. Its shape is a Numba type, so a kernel is a
+plain function that is specialised, and cached on disk, by its signature. A context is one block of named int64 fields
+(addresses, strides in bytes, extents) behind one address.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from types import SimpleNamespace
+
+import numpy as np
+
+CONTEXT_FIELDS = 64  # every context is padded to this many fields, so that one launcher copies them all
+ARRAYS = ("x", "weight", "bias", "residual", "out")  # the first fields of every context, written at each call
+
+
+@dataclass(frozen=True)
+class TileShape:
+    """Outputs held in registers: rows x cols pixels of vecs vectors of lanes floats.
+
+    taps and stride are the filter columns taken at once and the input columns between two outputs; zero where a kernel has neither.
+    """
+
+    rows: int
+    cols: int
+    vecs: int
+    lanes: int
+    taps: int = 0
+    stride: int = 0
+
+    @property
+    def pixels(self) -> int:
+        return self.rows * self.cols
+
+    @property
+    def width(self) -> int:
+        """Channels of one pixel."""
+        return self.vecs * self.lanes
+
+    @property
+    def constants(self) -> dict[str, int]:
+        return asdict(self) | {"pixels": self.pixels, "width": self.width}
+
+    @cached_property
+    def _numba_type_(self):
+        from fastdw.tile.lowering import ConstantsType
+
+        return ConstantsType("TileShape", self.constants)
+
+    def __str__(self) -> str:
+        window = f"_{self.taps}t{self.stride}s" if self.taps else ""
+        return f"{self.rows}x{self.cols}x{self.vecs}x{self.lanes}{window}"
+
+
+class Context:
+    """The named fields of one kernel family; ARRAYS always come first."""
+
+    def __init__(self, *fields: str):
+        self.fields = (*ARRAYS, *fields)
+        assert len(set(self.fields)) == len(self.fields) <= CONTEXT_FIELDS
+
+    def pack(self, values: dict[str, int]) -> np.ndarray:
+        """A context whose array addresses are still zero."""
+        unknown = values.keys() ^ set(self.fields[len(ARRAYS) :])
+        if unknown:
+            raise KeyError(f"context fields missing or unknown: {sorted(unknown)}")
+        packed = np.zeros(CONTEXT_FIELDS, np.int64)
+        packed[: len(self.fields)] = [values.get(field, 0) for field in self.fields]
+        return packed
+
+    def read(self, address: int) -> SimpleNamespace:
+        """The fields at an address: what `view` means."""
+        values: Iterable[int] = (ctypes.c_int64 * len(self.fields)).from_address(address)
+        return SimpleNamespace(**dict(zip(self.fields, values, strict=True)))
+
+    @cached_property
+    def _numba_type_(self):
+        from fastdw.tile.lowering import ConstantsType
+
+        return ConstantsType("ContextFields", {field: i for i, field in enumerate(self.fields)})
