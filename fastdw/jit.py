@@ -13,6 +13,7 @@ from fastdw.tile.shapes import TileShape
 
 OPTIONS = {"nogil": True, "error_model": "numpy"}  # and no fastmath: it would break infinities and bit equality
 _LOCK = threading.RLock()
+_KEPT: list = []  # dispatchers own the machine code of their entry points
 
 
 def _dispatcher(function: Callable, cached: bool, **options):
@@ -83,7 +84,9 @@ class Task:
 
 def entry_point(function: Callable, signature: tuple, **options) -> Callable:
     """A compiled function that is called from Python without the checks of a dispatcher: the caller vouches for its arguments."""
-    return _compiled(_dispatcher(function, cached=True, **options), signature).entry_point
+    dispatcher = _dispatcher(function, cached=True, **options)
+    _KEPT.append(dispatcher)
+    return _compiled(dispatcher, signature).entry_point
 
 
 def compilations() -> list[str]:

@@ -6,23 +6,48 @@ own on the stack, so concurrent calls share nothing. A template is that context 
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable
 from functools import cache
 
+import numpy as np
 from llvmlite import ir
-from numba import get_num_threads, prange, set_num_threads, threading_layer, types
+from numba import carray, get_num_threads, prange, set_num_threads, threading_layer, types
 from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.extending import NativeValue, intrinsic, models, register_model, unbox
 
 from fastdw import jit
+from fastdw.machine import usable_cores
 from fastdw.tile.shapes import ARRAYS, CONTEXT_FIELDS
 
+LOG = logging.getLogger("fastdw")
 I8, I64 = ir.IntType(8), ir.IntType(64)
 RESIDUAL, OUT = ARRAYS.index("residual"), ARRAYS.index("out")
 SPANS = CONTEXT_FIELDS  # where the spans begin in a template: two fields an array, first and last byte past its address
 COUNTER = CONTEXT_FIELDS + 8  # the next task, on a cache line of its own
+
+
+class ArrayAddress(types.Type):
+    """A NumPy array of any rank and layout, unboxed to the address of its data alone."""
+
+    def __init__(self):
+        super().__init__("ArrayAddress")
+
+
+ARRAY_DATA = object.__basicsize__  # PyArrayObject: the object's header, then the pointer to the data
+register_model(ArrayAddress)(lambda manager, typ: models.PrimitiveModel(manager, typ, I64))
+
+
+@unbox(ArrayAddress)
+def _unbox_address(typ, array, c):
+    return NativeValue(c.builder.load(c.builder.bitcast(c.builder.gep(c.builder.bitcast(array, I8.as_pointer()), [I64(ARRAY_DATA)]), I64.as_pointer())))
+
+
+@intrinsic
+def _address(typing_context, array):
+    return types.intp(array), lambda context, builder, signature, args: args[0]
 
 
 @intrinsic
@@ -77,8 +102,8 @@ def _next(typing_context, address, field):
 
 def _bind(context, x, weight, bias, residual, out, template, check):
     """Write the addresses into a context; the number of the input that out overlaps, or zero."""
-    for i, address in enumerate((x.ctypes.data, weight.ctypes.data, bias.ctypes.data, residual.ctypes.data, out.ctypes.data)):
-        _set(context, i, types.intp(address))
+    for i, address in enumerate((_address(x), _address(weight), _address(bias), _address(residual), _address(out))):
+        _set(context, i, address)
     if _get(template, RESIDUAL) == 0:
         _set(context, RESIDUAL, 0)
     if check:
@@ -119,14 +144,34 @@ def _parallel(x, weight, bias, residual, out, template, check, function, tasks, 
 
 
 def _signature() -> tuple:
-    """Arrays of any layout, read as one-dimensional: only their addresses are used."""
-    read_only = types.Array(types.float32, 1, "A", readonly=True)
-    return (read_only,) * 4 + (types.Array(types.float32, 1, "A"),) + (types.intp,) * 5
+    return (ArrayAddress(),) * len(ARRAYS) + (types.intp,) * 5
 
 
 @cache
 def serial() -> Callable[..., int]:
     return jit.entry_point(_serial, _signature())
+
+
+def _finite(array, count):
+    """Whether no exponent is all ones. Integers, so that the loop becomes vectors without reordering sums."""
+    bits = carray(_integers(_address(array)), count)
+    largest = np.int32(0)
+    for i in range(count):
+        largest = max(largest, bits[i] & np.int32(0x7FFFFFFF))
+    return largest < np.int32(0x7F800000)
+
+
+@intrinsic
+def _integers(typing_context, address):
+    """The address of floats as that of 32-bit integers."""
+    result = types.CPointer(types.int32)
+    return result(address), lambda context, builder, signature, args: builder.inttoptr(args[0], context.get_value_type(result))
+
+
+@cache
+def finite() -> Callable[..., bool]:
+    """finite()(array, count): are the first count elements of a contiguous array free of infinities and NaNs?"""
+    return jit.entry_point(_finite, (ArrayAddress(), types.intp))
 
 
 # ---- threads --------------------------------------------------------------------------------------------------------
@@ -175,6 +220,17 @@ def _masked(launch: Callable[..., int], arguments: tuple, workers: int, mask: in
         set_num_threads(mask)
 
 
+@cache
+def _usable_cores() -> int:
+    return usable_cores()
+
+
 def thread_limit() -> int:
-    """How many threads a call uses by default: Numba's current mask."""
-    return get_num_threads()
+    """How many threads a call may use: Numba's current mask, bounded by affinity and quota."""
+    return min(get_num_threads(), _usable_cores())
+
+
+@cache
+def say_clamped(threads: int, limit: int) -> None:
+    """Once for each pair of numbers."""
+    LOG.warning("threads: got %d, and %d can be used; %d are", threads, limit, limit)

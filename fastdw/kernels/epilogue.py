@@ -1,13 +1,13 @@
-"""What every kernel does with a finished sum: y = act((sum + bias) + residual)."""
+"""What every convolution does with a finished sum: y = act((sum + bias) + residual)."""
 
 from __future__ import annotations
 
 from fastdw.jit import Inlined
+from fastdw.kernels.spec import Layout, Plan, float_bits
 from fastdw.tile import add, clamp, load, load_row, positive_zero, store
 
 EPILOGUE = (
-    "bias_channel",  # bytes from one channel's bias to the next; 0 where there is none and all read the same +0
-    "bias_vec",
+    "bias_channel",  # bytes from one channel's bias to the next: 0 where there is none and all read the same +0
     "low",  # the clamp's bounds, as the bits of float32
     "high",
     "residual_image",
@@ -25,7 +25,19 @@ def finish(shape, acc, c, n, vec_step, residual, out):
 
     A bias of -0 counts as +0: so the sign of a zero sum, which depends on whether padding was skipped or multiplied, is never seen.
     """
-    acc = add(acc, positive_zero(load_row(shape, c.bias + n * c.bias_channel, c.bias_vec)))
+    acc = add(acc, positive_zero(load_row(shape, c.bias + n * c.bias_channel, vec_step // 4 * c.bias_channel)))
     if c.residual != 0:
         acc = add(acc, load(shape, residual, c.residual_row, c.residual_col, vec_step))
     store(clamp(acc, c.low, c.high), out, c.out_row, c.out_col, vec_step)
+
+
+def epilogue_fields(plan: Plan, layout: Layout) -> dict[str, int]:
+    residual = layout.residual or (0, 0, 0)
+    low, high = plan.problem.bounds
+    return {
+        "bias_channel": 4 if layout.bias else 0,
+        "low": float_bits(low),
+        "high": float_bits(high),
+        **dict(zip(("residual_image", "residual_row", "residual_col"), residual, strict=True)),
+        **dict(zip(("out_image", "out_row", "out_col"), layout.out, strict=True)),
+    }

@@ -1,40 +1,106 @@
-"""wip"""
+"""Pointwise (1x1) convolution: a matrix product of pixels x depth by depth x columns.
+
+A tile holds `pixels` rows of one panel of columns and adds one rank-1 update for each input channel:
+
+              panel   | w[k][n ... n + width] |
+    x[p][k]  * ------ | acc[p][n ... ]        |   for k = 0, 1, ... depth - 1
+
+The depth is never split, so the order of the sum does not depend on the blocking. A pixel count that the tile does not
+divide steps back inside its task; the last panel steps back inside the columns.
+"""
 
 from __future__ import annotations
 
-from fastdw.jit import Task
-from fastdw.kernels.epilogue import EPILOGUE, finish
-from fastdw.tile import Context, load_row, outer_fma, view, zeros
+from collections.abc import Iterator
 
-CONTEXT = Context(*EPILOGUE, "rows", "cols", "depth", "width", "x_image", "x_row", "x_col", "weight_depth", "weight_channel", "weight_panel",
-    "weight_vec", "vec_step", "last", "tiles", "col_blocks", "panel_blocks", "panels")
+from fastdw.jit import Task
+from fastdw.kernels.blocks import block_start, count_blocks
+from fastdw.kernels.epilogue import EPILOGUE, epilogue_fields, finish
+from fastdw.kernels.panels import MIN_LANES, PANEL_FIELDS, best_panel_shape, panel_blockings, panel_fields, panel_shapes
+from fastdw.kernels.spec import Blocking, KernelSpec, Layout, Plan
+from fastdw.machine import Machine
+from fastdw.problem import POINTWISE, Problem
+from fastdw.tile import Context, TileShape, load_row, outer_fma, view, zeros
+
+CONTEXT = Context(*EPILOGUE, *PANEL_FIELDS, "rows", "cols", "depth", "x_image", "x_row", "x_col", "col_blocks")
 
 
 @Task
 def pointwise(shape, context, index):
     c = view(CONTEXT, context)
     outer = index // (c.col_blocks * c.panel_blocks)
-    block = index // c.panel_blocks % c.col_blocks
-    strip = index % c.panel_blocks
+    col_block = index // c.panel_blocks % c.col_blocks
+    panel_block = index % c.panel_blocks
     image = outer // c.rows
     row = outer % c.rows
-    begin = c.tiles * block // c.col_blocks * shape.pixels
-    end = c.tiles * (block + 1) // c.col_blocks * shape.pixels
-    if block == c.col_blocks - 1:
-        end = c.cols
     x_row = c.x + image * c.x_image + row * c.x_row
     out_row = c.out + image * c.out_image + row * c.out_row
     residual_row = c.residual + image * c.residual_image + row * c.residual_row
-    for panel in range(c.panels * strip // c.panel_blocks, c.panels * (strip + 1) // c.panel_blocks):
-        n = min(panel * shape.width, c.last)
+    begin = block_start(col_block, c.col_blocks, c.cols, shape.pixels)
+    end = block_start(col_block + 1, c.col_blocks, c.cols, shape.pixels)
+    for panel in range(c.panels * panel_block // c.panel_blocks, c.panels * (panel_block + 1) // c.panel_blocks):
+        n = min(panel * shape.width, c.last_panel)
         panel_weight = c.weight + panel * c.weight_panel + n * c.weight_channel
         for tile in range(begin, end, shape.pixels):
             col = min(tile, end - shape.pixels)
-            acc = zeros(shape)
             x = x_row + col * c.x_col
             weight = panel_weight
+            acc = zeros(shape)
             for _ in range(c.depth):
                 acc = outer_fma(acc, x, c.x_col, load_row(shape, weight, c.weight_vec))
                 x += 4
                 weight += c.weight_depth
-            finish(shape, acc, c, n, c.vec_step, residual_row + col * c.residual_col + 4 * n, out_row + col * c.out_col + 4 * n)
+            finish(shape, acc, c, n, c.out_vec, residual_row + col * c.residual_col + 4 * n, out_row + col * c.out_col + 4 * n)
+
+
+def refuses(problem: Problem, machine: Machine) -> str | None:
+    if problem.out_channels < MIN_LANES:
+        return f"{problem.out_channels} output channels, fewer than {MIN_LANES}"
+    return None
+
+
+def shapes(problem: Problem, machine: Machine) -> Iterator[TileShape]:
+    return panel_shapes(problem.width, problem.out_channels, machine)
+
+
+def blockings(problem: Problem, shape: TileShape) -> Iterator[Blocking]:
+    return panel_blockings(problem.width, shape.pixels, problem.out_channels, shape)
+
+
+def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape, Blocking]:
+    shape = best_panel_shape(problem.width, problem.out_channels, machine)
+    l1 = machine.l1_bytes or 32 << 10
+    tiles = max(1, 98 // shape.pixels)
+    blocking = Blocking(tiles * shape.pixels, problem.out_channels)
+    if threads > 1 and problem.batch * problem.height * count_blocks(problem.width, shape.pixels, blocking.rows) < 4 * threads:
+        blocking = Blocking(blocking.rows, -(-problem.out_channels // (4 * threads)))
+    return shape, blocking
+
+
+def bind(plan: Plan, layout: Layout) -> tuple[dict[str, int], int]:
+    p, shape = plan.problem, plan.shape
+    fields = epilogue_fields(plan, layout) | panel_fields(p.out_channels, shape, layout, plan.blocking.channels)
+    fields |= {
+        "rows": p.height,
+        "cols": p.width,
+        "depth": p.channels,
+        "x_image": layout.x[0],
+        "x_row": layout.x[1],
+        "x_col": layout.x[2],
+        "col_blocks": count_blocks(p.width, shape.pixels, plan.blocking.rows),
+    }
+    return fields, p.batch * p.height * fields["col_blocks"] * fields["panel_blocks"]
+
+
+SPEC = KernelSpec(
+    name="pointwise",
+    kind=POINTWISE,
+    task=pointwise,
+    context=CONTEXT,
+    refuses=refuses,
+    shapes=shapes,
+    blockings=blockings,
+    choose=choose,
+    bind=bind,
+    fused_multiply_adds=lambda shape: shape.pixels * shape.vecs,
+)

@@ -170,8 +170,9 @@ def _multiply_add(builder, typ: TileType) -> Callable:
     return lambda a, b, c: builder.call(function, [a, b, c])
 
 
-def _inside(builder, index: int, low, high) -> ir.Value:
-    return builder.and_(builder.icmp_signed("<=", low, I64(index)), builder.icmp_signed("<", I64(index), high))
+def _inside(builder, index, extent) -> ir.Value:
+    """0 <= index < extent: a negative index is a large unsigned one."""
+    return builder.icmp_unsigned("<", index, extent)
 
 
 # ---- lowerings ------------------------------------------------------------------------------------------------------
@@ -214,17 +215,17 @@ def load_window(shape, address, row_step, col_step) -> Lowering:
 
 
 @lowering
-def load_window_clipped(shape, address, row_step, col_step, row_low, row_high, col_low, col_high, blank) -> Lowering:
+def load_window_clipped(shape, address, row_step, col_step, row, row_stride, height, col, width, blank) -> Lowering:
     typ = _window(shape)
 
-    def generate(builder, shape, address, row_step, col_step, row_low, row_high, col_low, col_high, blank):
-        cols = [_inside(builder, j, col_low, col_high) for j in range(typ.cols)]
+    def generate(builder, shape, address, row_step, col_step, row, row_stride, height, col, width, blank):
+        cols_inside = [_inside(builder, builder.add(col, I64(j)), width) for j in range(typ.cols)]
         vectors = []
         for i in range(typ.rows):
-            row = _inside(builder, i, row_low, row_high)
+            row_inside = _inside(builder, builder.add(row, builder.mul(row_stride, I64(i))), height)
             for j in range(typ.cols):
                 offset = builder.add(builder.mul(row_step, I64(i)), builder.mul(col_step, I64(j)))
-                pixel = builder.select(builder.and_(row, cols[j]), builder.add(address, offset), blank)
+                pixel = builder.select(builder.and_(row_inside, cols_inside[j]), builder.add(address, offset), blank)
                 vectors += [_load(builder, pixel, I64(4 * typ.lanes * v), typ.vector) for v in range(typ.vecs)]
         return _pack(builder, typ, vectors)
 
@@ -270,12 +271,13 @@ def outer_fma(acc, address, pixel_step, row) -> Lowering:
 
 
 @lowering
-def outer_fma_clipped(acc, address, pixel_step, row, low, high, blank) -> Lowering:
-    def generate(builder, tile, address, pixel_step, columns, low, high, blank):
+def outer_fma_clipped(acc, address, pixel_step, row, col, col_stride, width, blank) -> Lowering:
+    def generate(builder, tile, address, pixel_step, columns, col, col_stride, width, blank):
         scalars = []
         for p in range(acc.rows * acc.cols):
             pixel = builder.add(address, builder.mul(pixel_step, I64(p)))
-            scalars.append(_load(builder, builder.select(_inside(builder, p, low, high), pixel, blank), I64(0), F32))
+            inside = _inside(builder, builder.add(col, builder.mul(col_stride, I64(p))), width)
+            scalars.append(_load(builder, builder.select(inside, pixel, blank), I64(0), F32))
         return _rank_one(builder, acc, row, tile, columns, scalars)
 
     return acc, generate

@@ -104,16 +104,17 @@ def load_window_clipped(
     address: int,
     row_step: int,
     col_step: int,
-    row_low: int,
-    row_high: int,
-    col_low: int,
-    col_high: int,
+    row: int,
+    row_stride: int,
+    height: int,
+    col: int,
+    width: int,
     blank: int,
 ) -> Tile:
-    """load_window where rows outside [row_low, row_high) and columns outside [col_low, col_high) are read at blank instead."""
-    cols = (shape.cols - 1) * shape.stride + shape.taps
-    i, j = np.ogrid[: shape.rows, :cols]
-    inside = (row_low <= i) & (i < row_high) & (col_low <= j) & (j < col_high)
+    """load_window where pixels outside the image are read at blank instead: tile row i is image row + i*row_stride, window column j is col + j."""
+    i, j = np.ogrid[: shape.rows, : (shape.cols - 1) * shape.stride + shape.taps]
+    rows, cols = row + i * row_stride, col + j
+    inside = (0 <= rows) & (rows < height) & (0 <= cols) & (cols < width)
     pixels = np.where(inside, address + i * row_step + j * col_step, blank)
     return _gather(pixels[..., None] + 4 * shape.lanes * np.arange(shape.vecs), shape.lanes)
 
@@ -136,10 +137,10 @@ def outer_fma(acc: Tile, address: int, pixel_step: int, row: Tile) -> Tile:
 
 
 @Operation
-def outer_fma_clipped(acc: Tile, address: int, pixel_step: int, row: Tile, low: int, high: int, blank: int) -> Tile:
-    """outer_fma where pixels outside [low, high) are read at blank instead"""
+def outer_fma_clipped(acc: Tile, address: int, pixel_step: int, row: Tile, col: int, col_stride: int, width: int, blank: int) -> Tile:
+    """outer_fma where pixels outside the image row are read at blank instead: pixel p is column col + p*col_stride"""
     pixels = acc.shape[0] * acc.shape[1]
-    at = [address + p * pixel_step if low <= p < high else blank for p in range(pixels)]
+    at = [address + p * pixel_step if 0 <= col + p * col_stride < width else blank for p in range(pixels)]
     x = np.array([_floats(a, 1)[0] for a in at], np.float32)
     return fused_multiply_add(x.reshape(*acc.shape[:2], 1, 1), row, acc)
 

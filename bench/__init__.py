@@ -1,0 +1,12 @@
+"""Benchmarks of fastdw, alone and beside other systems. Each module's docstring says how to run it.
+
+layers.py        what is timed
+data.py          inputs, weights and the float64 answer of a layer
+timing.py        samples, interleaving, pairing
+peak.py          what the FMA units can do, measured
+environment.py   the machine and the versions a result belongs to
+peers/           other systems, one file each, all with the same function
+compare.py       fastdw beside its peers
+test_*.py        fastdw alone, for pytest-benchmark
+cold_start.py    fresh processes: import, first result, compilations
+"""

@@ -1,0 +1,79 @@
+"""Inputs, weights and the float64 answer of a layer."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+ALIGNMENT_BYTES = 64
+TOLERANCE = 1e-4
+
+
+def aligned_empty(shape, offset_bytes=0):
+    """A float32 array whose first element lies `offset_bytes` behind a 64-byte boundary."""
+    n_bytes = int(np.prod(shape)) * np.dtype(np.float32).itemsize
+    memory = np.empty(n_bytes + ALIGNMENT_BYTES + offset_bytes, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT_BYTES + offset_bytes
+    return memory[start : start + n_bytes].view(np.float32).reshape(shape)
+
+
+def aligned_copy(array, offset_bytes=0):
+    copy = aligned_empty(array.shape, offset_bytes)
+    copy[...] = array
+    return copy
+
+
+@dataclass(frozen=True)
+class Case:
+    """A layer with its input, and the weights of as many copies of it as are timed in a row."""
+
+    layer: object
+    x: np.ndarray
+    weights: list
+    biases: list
+
+    @property
+    def copies(self):
+        return len(self.weights)
+
+
+def make_case(layer, copies=1, seed=0):
+    """Every copy has weights of its own: no system can merge two of them."""
+    rng = np.random.default_rng(seed)
+
+    def normal(shape, scale):
+        return aligned_copy(rng.standard_normal(shape, np.float32) * np.float32(scale))
+
+    return Case(
+        layer,
+        normal(layer.in_shape, 1.0),
+        [normal(layer.weight_shape, 2.0 / layer.taps**0.5) for _ in range(copies)],
+        [normal(layer.out_channels, 1.0) for _ in range(copies)],
+    )
+
+
+def reference(layer, x, weight, bias):
+    """The layer in float64, by definition: a sum over taps of shifted images."""
+    x, weight = x.astype(np.float64), weight.astype(np.float64)
+    if layer.kind in ("pointwise", "dense"):
+        weight = weight.reshape(1, 1, *weight.shape)
+    padded = np.pad(x, ((0, 0), *layer.padding, (0, 0)))
+    y = np.zeros(layer.out_shape)
+    for p in range(layer.kernel):
+        for q in range(layer.kernel):
+            row_end, col_end = p + layer.stride * layer.out_height, q + layer.stride * layer.out_width
+            tap = padded[:, p : row_end : layer.stride, q : col_end : layer.stride]
+            y += tap * weight[p, q, :, 0] if layer.kind == "depthwise" else tap @ weight[p, q]
+    y += bias
+    return np.clip(y, 0, 6) if layer.activation == "relu6" else y
+
+
+def references(case):
+    """The answer of each copy, kept as float32."""
+    return [reference(case.layer, case.x, w, b).astype(np.float32) for w, b in zip(case.weights, case.biases, strict=True)]
+
+
+def largest_error(y, expected):
+    """The largest difference from the answer, relative to the largest value in it; infinite where a shape or a value is wrong."""
+    if y.shape != expected.shape or not np.isfinite(y).all():
+        return np.inf
+    return float(np.abs(y - expected).max() / np.abs(expected).max())

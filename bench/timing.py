@@ -1,0 +1,108 @@
+"""Samples that are fair to every contestant.
+
+A sample is the mean of a batch of calls that takes at least a millisecond, after one call that does not count. With one thread the
+contestants take turns sample by sample. With more they take turns by blocks of samples, each block after 60 ms of calls that do not
+count: threads of a pool wake up late and move between cores late, and until then some systems look twice as slow as they are. Each round
+begins with another contestant.
+"""
+
+import gc
+import math
+import statistics
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+SAMPLE_SECONDS = 1e-3
+WARM_SECONDS = 0.06
+BLOCK_SAMPLES = 5
+LEAST_ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Seconds of one call, sample by sample, in the order in which they were taken."""
+
+    calls_per_sample: int
+    seconds: tuple
+
+    @property
+    def minimum(self):
+        return min(self.seconds)
+
+    @property
+    def median(self):
+        return statistics.median(self.seconds)
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How the times of two contestants of one run compare: by their minima, by their medians, and sample by sample (deciles 1 and 9)."""
+
+    of_minima: float
+    of_medians: float
+    low: float
+    high: float
+
+
+def ratio(one, other):
+    pairs = [a / b for a, b in zip(one.seconds, other.seconds, strict=True)]
+    low, *_, high = statistics.quantiles(pairs, n=10, method="inclusive")
+    return Ratio(one.minimum / other.minimum, one.median / other.median, low, high)
+
+
+def measure(calls, seconds, threads=1):
+    """Times the functions of a dictionary for about `seconds` in all; the same number of samples for each, so that they pair up."""
+    names = list(calls)
+    found = {name: [] for name in names}
+    with _no_garbage_collection():
+        counts = {name: _calls_per_sample(calls[name], threads) for name in names}
+        end = time.perf_counter() + seconds
+        rounds = 0
+        while rounds < LEAST_ROUNDS or time.perf_counter() < end:
+            first = rounds % len(names)
+            for name in names[first:] + names[:first]:
+                found[name] += _block(calls[name], counts[name], threads)
+            rounds += 1
+    return {name: Samples(counts[name], tuple(found[name])) for name in names}
+
+
+def warm(call, seconds=WARM_SECONDS):
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        call()
+
+
+def _block(call, count, threads):
+    if threads == 1:
+        call()
+        return [_sample(call, count)]
+    warm(call)
+    return [_sample(call, count) for _ in range(BLOCK_SAMPLES)]
+
+
+def _sample(call, count):
+    start = time.perf_counter()
+    for _ in range(count):
+        call()
+    return (time.perf_counter() - start) / count
+
+
+def _calls_per_sample(call, threads):
+    warm(call, WARM_SECONDS if threads > 1 else SAMPLE_SECONDS)
+    count = 1
+    while (elapsed := count * min(_sample(call, count) for _ in range(3))) < SAMPLE_SECONDS:
+        count = max(count + 1, math.ceil(1.1 * count * SAMPLE_SECONDS / elapsed))
+    return count
+
+
+@contextmanager
+def _no_garbage_collection():
+    was_enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

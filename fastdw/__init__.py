@@ -1,0 +1,50 @@
+"""fastdw: depthwise and pointwise convolution for CPUs, on Numba, in NHWC."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fastdw.functional import (
+        conv2d,
+        dense,
+        depthwise_conv2d,
+        explain,
+        global_average_pool2d,
+        pack_conv2d,
+        pack_depthwise,
+        pack_pointwise,
+        pointwise_conv2d,
+        separable_conv2d,
+    )
+    from fastdw.prepared import prepare
+
+__version__ = "0.1.0"
+__all__ = [
+    "conv2d",
+    "dense",
+    "depthwise_conv2d",
+    "explain",
+    "global_average_pool2d",
+    "pack_conv2d",
+    "pack_depthwise",
+    "pack_pointwise",
+    "pointwise_conv2d",
+    "prepare",
+    "separable_conv2d",
+]
+_ELSEWHERE = {"prepare": "prepared"}
+
+
+def __getattr__(name: str):
+    """Public names are imported when first asked for: importing fastdw imports neither NumPy nor Numba."""
+    if name not in __all__:
+        raise AttributeError(f"module 'fastdw' has no attribute {name!r}")
+    value = getattr(import_module(f"fastdw.{_ELSEWHERE.get(name, 'functional')}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

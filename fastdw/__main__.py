@@ -1,0 +1,7 @@
+"""python -m fastdw"""
+
+import sys
+
+from fastdw.cli import main
+
+sys.exit(main())

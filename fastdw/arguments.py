@@ -1,0 +1,107 @@
+"""What the public calls accept, and the errors for what they do not: "<argument>: got <what came>; expected <what was wanted>"."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from typing import Any
+
+import numpy as np
+
+from fastdw.problem import UNBOUNDED, Padding, Pair
+
+FLOAT32 = np.dtype(np.float32)
+ACTIVATIONS = {None: UNBOUNDED, "relu": (0.0, math.inf), "relu6": (0.0, 6.0)}
+PADDINGS = ("valid", "same", "same_lower")
+
+
+def shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def error(name: str, got: str, expected: str) -> ValueError:
+    return ValueError(f"{name}: got {got}; expected {expected}")
+
+
+def wrong_type(name: str, value: Any, expected: str) -> TypeError:
+    return TypeError(f"{name}: got {shown(value) if not isinstance(value, np.ndarray) else 'an array'}; expected {expected}")
+
+
+def array(value: Any, name: str) -> np.ndarray:
+    """A float32 array, without a copy: a NumPy array, or anything with __array_interface__ or DLPack."""
+    if type(value) is not np.ndarray:
+        value = _foreign_array(value, name)
+    if value.dtype is not FLOAT32 and value.dtype != FLOAT32:
+        raise TypeError(f"{name}: got {value.dtype.name if value.dtype.isnative else 'byte-swapped ' + value.dtype.name}; expected float32")
+    if not value.flags.aligned:
+        raise error(name, "an array whose elements are not aligned to 4 bytes", "aligned elements: np.require(array, requirements='A')")
+    return value
+
+
+def _foreign_array(value: Any, name: str) -> np.ndarray:
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name}: got a masked array; expected a float32 array without a mask")
+    if isinstance(value, np.ndarray):
+        return value.view(np.ndarray)
+    if hasattr(value, "__array_interface__"):
+        return np.asarray(value)
+    if hasattr(value, "__dlpack__"):
+        try:
+            return np.from_dlpack(value)
+        except Exception as reason:
+            raise TypeError(f"{name}: got a {type(value).__name__} that NumPy cannot view ({shown(str(reason))}); expected a float32 array") from reason
+    raise TypeError(f"{name}: got {type(value).__name__}; expected a float32 array")
+
+
+def integer(value: Any, name: str, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise wrong_type(name, value, f"an integer of at least {least}")
+    if value < least:
+        raise error(name, str(value), f"an integer of at least {least}")
+    return int(value)
+
+
+def pair(value: Any, name: str, least: int = 1) -> Pair:
+    """One integer for both, or (rows, columns)."""
+    if type(value) is int and value >= least:
+        return (value, value)
+    if isinstance(value, (tuple, list)):
+        if len(value) != 2:
+            raise error(name, shown(value), "one integer or (rows, columns)")
+        return (integer(value[0], name, least), integer(value[1], name, least))
+    one = integer(value, name, least)
+    return (one, one)
+
+
+def padding(value: Any) -> str | Padding:
+    """A name as it is; numbers as ((top, bottom), (left, right))."""
+    if isinstance(value, str):
+        if value in PADDINGS:
+            return value
+        raise error("padding", shown(value), f"one of {', '.join(map(repr, PADDINGS))}, an integer, (rows, columns) or ((top, bottom), (left, right))")
+    if isinstance(value, (tuple, list)) and len(value) == 2 and all(isinstance(side, (tuple, list)) for side in value):
+        rows, cols = (pair(side, "padding", 0) for side in value)
+        return (rows, cols)
+    rows_cols = pair(value, "padding", 0)
+    return ((rows_cols[0],) * 2, (rows_cols[1],) * 2)
+
+
+def bounds(activation: Any, name: str = "activation") -> tuple[float, float]:
+    """The clamp that an activation is: (low, high)."""
+    if activation is None or isinstance(activation, str):
+        if activation in ACTIVATIONS:
+            return ACTIVATIONS[activation]
+    elif isinstance(activation, (tuple, list)) and len(activation) == 2:
+        low, high = activation
+        if all(isinstance(bound, numbers.Real) and not isinstance(bound, bool) for bound in activation):
+            if low <= high:
+                return (float(low), float(high))
+            raise error(name, shown(activation), "a clamp (low, high) with low <= high")
+    else:
+        raise wrong_type(name, activation, "None, a name or a clamp (low, high)")
+    raise error(name, shown(activation), f"one of {', '.join(map(repr, ACTIVATIONS))}, or a clamp (low, high) of two numbers")
+
+
+def thread_count(value: Any) -> int:
+    return value if type(value) is int and value > 0 else integer(value, "threads", 1)

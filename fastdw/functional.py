@@ -1,0 +1,388 @@
+"""The public calls: float32 NumPy arrays in NHWC, one function an operator.
+
+For every call y = act((sum + bias) + residual): the sum starts at +0 and takes filter taps row by row, then input channels
+ascending, each step one fused multiply-add. So the result is the same to the last bit for any tile, blocking, number of
+threads, batch, and for raw or packed weights.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from fastdw import arguments, packing
+from fastdw.call import Call, Request, Strided, Weight, bind, check_weight_shape
+from fastdw.kernels.panels import panels_for
+from fastdw.kernels.spec import Plan
+from fastdw.machine import host
+from fastdw.packing import PackedWeight, aligned_empty
+from fastdw.problem import CONV, DENSE, DEPTHWISE, POINTWISE, POOL
+
+BOUND_CALLS = 1024  # kept for calls that come again
+
+
+def depthwise_conv2d(
+    x, weight, bias=None, *, stride=1, padding="valid", dilation=1, activation=None, residual=None, out=None, threads=None
+) -> np.ndarray:
+    """Depthwise 2-D convolution, NHWC.
+
+    y[n, i, j, c*m + k] = act(bias[c*m + k] + sum over p, q of x[n, i*sh + p*dh - top, j*sw + q*dw - left, c] * weight[p, q, c, k])
+
+    Args:
+      x: float32 [batch, height, width, channels]; channel stride 1, other strides free. May hold anything.
+      weight: float32 [kernel_h, kernel_w, channels, multiplier] or [kernel_h, kernel_w, channels], finite; or what pack_depthwise returned.
+      bias: float32 [channels*multiplier], finite; -0 counts as +0.
+      stride: one integer or (rows, columns).
+      padding: "valid", "same" (TensorFlow's), "same_lower" (ONNX's), an integer, (rows, columns) or ((top, bottom), (left, right)).
+      dilation: one integer or (rows, columns).
+      activation: None, "relu", "relu6" or a clamp (low, high). NaN passes.
+      residual: float32 of the result's shape, added before the activation.
+      out: float32 of the result's shape, written in place; channel stride 1; must not overlap an input.
+      threads: at most so many; None: Numba's current mask.
+
+    Returns:
+      float32 [batch, out_h, out_w, channels*multiplier]; `out` itself when given.
+
+    Raises:
+      TypeError: an argument is not of its type; an array is not float32.
+      ValueError: shapes that do not fit; weights that are not finite; out overlaps an input or is read-only.
+    """
+    return _run(_gather(DEPTHWISE, x, weight, bias, stride, padding, dilation, activation, residual, out, threads))
+
+
+def pointwise_conv2d(x, weight, bias=None, *, activation=None, residual=None, out=None, threads=None) -> np.ndarray:
+    """Pointwise (1x1) convolution, NHWC.
+
+    y[n, i, j, o] = act(bias[o] + sum over c of x[n, i, j, c] * weight[c, o])
+
+    Args:
+      x: float32 [batch, height, width, in_channels]; channel stride 1, other strides free. May hold anything.
+      weight: float32 [in_channels, out_channels] or [1, 1, in_channels, out_channels], finite; or what pack_pointwise returned.
+      bias, activation, residual, out, threads: as for depthwise_conv2d.
+
+    Returns:
+      float32 [batch, height, width, out_channels]; `out` itself when given.
+
+    Raises:
+      TypeError, ValueError: as for depthwise_conv2d.
+    """
+    return _run(_gather(POINTWISE, x, weight, bias, activation=activation, residual=residual, out=out, threads=threads))
+
+
+def conv2d(
+    x, weight, bias=None, *, stride=1, padding="valid", dilation=1, activation=None, residual=None, out=None, threads=None
+) -> np.ndarray:
+    """Regular 2-D convolution, NHWC.
+
+    y[n, i, j, o] = act(bias[o] + sum over p, q, c of x[n, i*sh + p*dh - top, j*sw + q*dw - left, c] * weight[p, q, c, o])
+
+    Args:
+      x: float32 [batch, height, width, in_channels]; channel stride 1, other strides free. May hold anything.
+      weight: float32 [kernel_h, kernel_w, in_channels, out_channels], finite; or what pack_conv2d returned.
+      bias, stride, padding, dilation, activation, residual, out, threads: as for depthwise_conv2d.
+
+    Returns:
+      float32 [batch, out_h, out_w, out_channels]; `out` itself when given.
+
+    Raises:
+      TypeError, ValueError: as for depthwise_conv2d.
+    """
+    return _run(_gather(CONV, x, weight, bias, stride, padding, dilation, activation, residual, out, threads))
+
+
+def separable_conv2d(
+    x,
+    depthwise_weight,
+    pointwise_weight,
+    depthwise_bias=None,
+    pointwise_bias=None,
+    *,
+    stride=1,
+    padding="valid",
+    dilation=1,
+    depthwise_activation=None,
+    activation=None,
+    residual=None,
+    out=None,
+    threads=None,
+) -> np.ndarray:
+    """Depthwise-separable 2-D convolution, NHWC: depthwise_conv2d, then pointwise_conv2d, to the last bit.
+
+    The image between the two is allocated for the length of the call: explain() states its size as scratch_bytes.
+
+    Args:
+      x: float32 [batch, height, width, channels].
+      depthwise_weight, depthwise_bias, stride, padding, dilation, depthwise_activation: of the depthwise convolution.
+      pointwise_weight, pointwise_bias, activation, residual, out: of the pointwise convolution.
+      threads: of both.
+
+    Returns:
+      float32 [batch, out_h, out_w, out_channels]; `out` itself when given.
+
+    Raises:
+      TypeError, ValueError: as for depthwise_conv2d.
+    """
+    first, second = _gather_separable(
+        x, depthwise_weight, pointwise_weight, depthwise_bias, pointwise_bias, stride, padding, dilation,
+        depthwise_activation, activation, residual, out, threads, hidden=aligned_empty,
+    )  # fmt: skip
+    _run(first)
+    return _run(second)
+
+
+def dense(x, weight, bias=None, *, activation=None, out=None, threads=None) -> np.ndarray:
+    """Rows times a matrix: y[n, o] = act(bias[o] + sum over c of x[n, c] * weight[c, o])
+
+    Args:
+      x: float32 [batch, in_channels]; channel stride 1. May hold anything.
+      weight: float32 [in_channels, out_channels], finite; or what pack_pointwise returned.
+      bias, activation, out, threads: as for depthwise_conv2d.
+
+    Returns:
+      float32 [batch, out_channels]; `out` itself when given.
+
+    Raises:
+      TypeError, ValueError: as for depthwise_conv2d.
+    """
+    return _run(_gather(DENSE, x, weight, bias, activation=activation, out=out, threads=threads))
+
+
+def global_average_pool2d(x, *, keepdims=False, out=None) -> np.ndarray:
+    """The mean over each image: y[n, c] = (sum over i, j of x[n, i, j, c]) / (height * width), rows then columns ascending.
+
+    Args:
+      x: float32 [batch, height, width, channels]; channel stride 1, other strides free. May hold anything.
+      keepdims: return [batch, 1, 1, channels] instead of [batch, channels].
+      out: float32 of the result's shape, written in place; must not overlap x.
+
+    Returns:
+      float32 [batch, channels] or [batch, 1, 1, channels]; `out` itself when given.
+
+    Raises:
+      TypeError, ValueError: as for depthwise_conv2d.
+    """
+    if not keepdims:
+        return _run(_gather(POOL, x, out=out))
+    x = arguments.array(x, "x")
+    if out is None:
+        return _run(_gather(POOL, x))[:, None, None, :]
+    _writable(out)
+    if out.ndim != 4 or out.shape[1:3] != (1, 1):
+        raise arguments.error("out", f"shape {out.shape}", "[batch, 1, 1, channels], the shape of the result")
+    _run(_gather(POOL, x, out=out[:, 0, 0, :]))
+    return out
+
+
+def pack_depthwise(weight, *, flush_subnormals=False) -> PackedWeight:
+    """Lay a depthwise weight [kernel_h, kernel_w, channels(, multiplier)] out for the kernels, once.
+
+    Args:
+      weight: float32, finite.
+      flush_subnormals: make weights below the smallest normal number zero: they slow x86 down many times.
+
+    Returns:
+      What depthwise_conv2d takes in place of the weight. The bits of the results are the same (unless weights were flushed).
+
+    Raises:
+      TypeError, ValueError: weight is not float32, not of the shape, or not finite.
+    """
+    return packing.lay_depthwise(_checked_raw(weight, DEPTHWISE, flush_subnormals))
+
+
+def pack_pointwise(weight, *, flush_subnormals=False) -> PackedWeight:
+    """Lay a pointwise weight [in_channels, out_channels] or [1, 1, in_channels, out_channels] out for the kernels, once.
+
+    Also for dense. Arguments, result and errors as for pack_depthwise.
+    """
+    weight = _checked_raw(weight, POINTWISE, flush_subnormals)
+    return packing.lay_panels(POINTWISE, weight, panels_for(weight.shape[-1], host()))
+
+
+def pack_conv2d(weight, *, flush_subnormals=False) -> PackedWeight:
+    """Lay a regular weight [kernel_h, kernel_w, in_channels, out_channels] out for the kernels, once.
+
+    Arguments, result and errors as for pack_depthwise.
+    """
+    weight = _checked_raw(weight, CONV, flush_subnormals)
+    return packing.lay_panels(CONV, weight, panels_for(weight.shape[-1], host()))
+
+
+def explain(function: Callable, *args, **keywords) -> Plan | tuple[Plan, ...]:
+    """How a call would be computed: explain(fastdw.depthwise_conv2d, x, weight, stride=2).
+
+    Args:
+      function: a public call of fastdw; then its own arguments. In place of x its shape will do.
+
+    Returns:
+      The plan, with a readable repr: kernel, tile, blocking, why, flops, bytes, scratch. For separable_conv2d two plans.
+    """
+    if function not in _KINDS:
+        raise TypeError(f"function: got {arguments.shown(function)}; expected one of {', '.join(f.__name__ for f in _KINDS)}")
+    given = inspect.signature(function).bind(*args, **keywords).arguments
+    given.pop("keepdims", None)
+    if isinstance(given["x"], (tuple, list)):
+        given["x"] = np.broadcast_to(np.float32(0), (*given["x"][:-1], 1)).repeat(given["x"][-1], axis=-1)
+    if function is separable_conv2d:
+        gathered = _gather_separable(**given, hidden=lambda shape: np.empty(shape, np.float32))
+    else:
+        gathered = (_gather(_KINDS[function], **given),)
+    plans = tuple(_bound(request).plan for request, *_ in gathered)
+    return plans if len(plans) > 1 else plans[0]
+
+
+_KINDS = {
+    depthwise_conv2d: DEPTHWISE,
+    pointwise_conv2d: POINTWISE,
+    conv2d: CONV,
+    separable_conv2d: "separable",
+    dense: DENSE,
+    global_average_pool2d: POOL,
+}
+
+
+# ---- from arguments to a request ------------------------------------------------------------------------------------
+Gathered = tuple[Request, Any, Any, Any, Any, Any]  # the request and x, weight, bias, residual, out
+
+
+def _gather(
+    kind: str,
+    x,
+    weight=None,
+    bias=None,
+    stride=1,
+    padding="valid",
+    dilation=1,
+    activation=None,
+    residual=None,
+    out=None,
+    threads=None,
+    names: tuple[str, str, str] = ("weight", "bias", "activation"),
+) -> Gathered:
+    x = arguments.array(x, "x")
+    weight, weight_key = _weight(kind, weight, names[0])
+    if bias is not None:
+        bias = _bias(bias, names[1])
+    if residual is not None:
+        residual = arguments.array(residual, "residual")
+    if out is not None:
+        _writable(out)
+    request = Request(
+        kind,
+        Strided(x.shape, x.strides),
+        weight_key,
+        None if bias is None else bias.shape,
+        None if residual is None else Strided(residual.shape, residual.strides),
+        None if out is None else Strided(out.shape, out.strides),
+        arguments.pair(stride, "stride"),
+        padding if padding == "valid" or padding == "same" else arguments.padding(padding),
+        arguments.pair(dilation, "dilation"),
+        arguments.bounds(activation, names[2]),
+        _threads(threads),
+        names[0],
+        names[1],
+    )
+    return request, x, weight, bias, residual, out
+
+
+def _gather_separable(
+    x,
+    depthwise_weight,
+    pointwise_weight,
+    depthwise_bias=None,
+    pointwise_bias=None,
+    stride=1,
+    padding="valid",
+    dilation=1,
+    depthwise_activation=None,
+    activation=None,
+    residual=None,
+    out=None,
+    threads=None,
+    hidden: Callable = aligned_empty,
+) -> tuple[Gathered, Gathered]:
+    """The two calls, with memory between them from `hidden(shape)`. Both are checked before either runs."""
+    names = ("depthwise_weight", "depthwise_bias", "depthwise_activation")
+    first = _gather(DEPTHWISE, x, depthwise_weight, depthwise_bias, stride, padding, dilation, depthwise_activation, threads=threads, names=names)
+    between = hidden(_bound(first[0]).out_shape)
+    names = ("pointwise_weight", "pointwise_bias", "activation")
+    second = _gather(
+        POINTWISE, between, pointwise_weight, pointwise_bias, activation=activation, residual=residual, out=out, threads=threads, names=names
+    )
+    if out is not None and np.may_share_memory(first[1], out) and np.shares_memory(first[1], out):
+        raise arguments.error("out", "an array that overlaps x", "memory of its own")
+    return (*first[:-1], between), second
+
+
+def _run(gathered: Gathered) -> np.ndarray:
+    request, *arrays = gathered
+    return _bound(request)(*arrays)
+
+
+@lru_cache(maxsize=BOUND_CALLS)
+def _bound(request: Request) -> Call:
+    return bind(request)
+
+
+def _weight(kind: str, weight: Any, name: str) -> tuple[np.ndarray, Weight]:
+    if kind == POOL:
+        return packing.BLANK, Weight((), ())
+    if isinstance(weight, PackedWeight):
+        return weight.data, Weight(weight.shape, weight.strides, weight.panel, weight.kind)
+    weight = arguments.array(weight, name)
+    if not weight.flags.c_contiguous and not (weight.ndim == 2 and weight.strides[1] == 4):
+        weight = np.ascontiguousarray(weight)
+    _check_finite(weight, name)
+    return weight, Weight(weight.shape, weight.strides)
+
+
+def _bias(bias: Any, name: str) -> np.ndarray:
+    bias = np.ascontiguousarray(arguments.array(bias, name))
+    _check_finite(bias, name)
+    return bias
+
+
+def _check_finite(values: np.ndarray, name: str) -> None:
+    from fastdw import launch
+
+    if values.ndim == 2 and not values.flags.c_contiguous:
+        finite = bool(np.isfinite(values).all())
+    else:
+        finite = bool(launch.finite()(values, values.size)) if values.size and values.ndim else True
+    if not finite:
+        raise arguments.error(name, "infinities or NaNs", "finite numbers")
+
+
+def _checked_raw(weight: Any, kind: str, flush_subnormals: bool) -> np.ndarray:
+    if isinstance(weight, PackedWeight):
+        raise TypeError("weight: got a packed weight; expected the raw array")
+    weight = arguments.array(weight, "weight")
+    check_weight_shape("weight", kind, weight.shape)
+    if not np.isfinite(weight).all():
+        raise arguments.error("weight", "infinities or NaNs", "finite numbers")
+    return packing.flushed(weight) if flush_subnormals else weight
+
+
+def _writable(out: Any) -> None:
+    if type(out) is not np.ndarray:
+        raise TypeError(f"out: got {type(out).__name__}; expected a float32 NumPy array")
+    arguments.array(out, "out")
+    if not out.flags.writeable:
+        raise arguments.error("out", "a read-only array", "a writable one")
+
+
+def _threads(threads: Any) -> int:
+    if threads == 1 and type(threads) is int:
+        return 1
+    wanted = None if threads is None else arguments.thread_count(threads)
+    from fastdw import launch
+
+    limit = launch.thread_limit()
+    if wanted is None:
+        return limit
+    if wanted > limit:
+        launch.say_clamped(wanted, limit)
+    return min(wanted, limit)

@@ -1,0 +1,21 @@
+"""How an extent is cut into blocks for tasks, and blocks into tiles."""
+
+from __future__ import annotations
+
+from fastdw.jit import Inlined
+
+
+@Inlined
+def block_start(index, blocks, extent, tile):
+    """Where a block begins, for index 0 .. blocks: on a tile boundary, and the last block takes what is left over.
+
+    Assumes blocks <= extent // tile, so every block holds a whole tile and the last tile can step back inside it.
+    """
+    if index == blocks:
+        return extent
+    return extent // tile * index // blocks * tile
+
+
+def count_blocks(extent: int, tile: int, wanted: int) -> int:
+    """Blocks of about `wanted` elements, each of a whole tile at least."""
+    return max(1, min(extent // tile, -(-extent // max(1, wanted))))

@@ -1,0 +1,157 @@
+"""Regular convolution on panels of columns: the pointwise tile, fed from the pixels under each filter tap.
+
+A tile holds `pixels` neighbouring outputs of one row. Where the tile lies inside the image and pixels follow each other
+without a gap, one filter row is a single run of kernel_w * channels inputs; elsewhere it is taken tap by tap, and a
+tap that falls outside the image for some of the pixels reads zeros for these through a pointer select.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fastdw.jit import Task
+from fastdw.kernels.blocks import block_start, count_blocks
+from fastdw.kernels.epilogue import EPILOGUE, epilogue_fields, finish
+from fastdw.kernels.panels import MIN_LANES, PANEL_FIELDS, best_panel_shape, panel_blockings, panel_fields, panel_shapes
+from fastdw.kernels.spec import Blocking, KernelSpec, Layout, Plan
+from fastdw.machine import Machine
+from fastdw.packing import BLANK_ADDRESS
+from fastdw.problem import CONV, Problem
+from fastdw.tile import Context, TileShape, load_row, outer_fma, outer_fma_clipped, view, zeros
+
+CONTEXT = Context(
+    *EPILOGUE,
+    *PANEL_FIELDS,
+    "blank",
+    "height",
+    "width",
+    "rows",  # of the output
+    "cols",
+    "top",
+    "left",
+    "kernel_rows",
+    "kernel_cols",
+    "stride_row",
+    "stride_col",
+    "dilation_row",
+    "dilation_col",
+    "depth",  # input channels
+    "runs",  # runs of inputs that make up one filter row inside the image: 1, or one a tap
+    "run_length",
+    "x_image",
+    "x_row",
+    "x_col",
+    "row_blocks",
+)
+
+
+@Task
+def conv(shape, context, index):
+    c = view(CONTEXT, context)
+    image = index // (c.row_blocks * c.panel_blocks)
+    row_block = index // c.panel_blocks % c.row_blocks
+    panel_block = index % c.panel_blocks
+    x_image = c.x + image * c.x_image
+    out_image = c.out + image * c.out_image
+    residual_image = c.residual + image * c.residual_image
+    row_begin = block_start(row_block, c.row_blocks, c.rows, shape.rows)
+    row_end = block_start(row_block + 1, c.row_blocks, c.rows, shape.rows)
+    pixel_step = c.stride_col * c.x_col
+    last_tap = (shape.pixels - 1) * c.stride_col + (c.kernel_cols - 1) * c.dilation_col
+    for panel in range(c.panels * panel_block // c.panel_blocks, c.panels * (panel_block + 1) // c.panel_blocks):
+        n = min(panel * shape.width, c.last_panel)
+        panel_weight = c.weight + panel * c.weight_panel + n * c.weight_channel
+        for row in range(row_begin, row_end):
+            first_row = row * c.stride_row - c.top
+            for tile in range(0, c.cols, shape.pixels):
+                col = min(tile, c.cols - shape.pixels)
+                first_col = col * c.stride_col - c.left
+                inside = first_col >= 0 and first_col + last_tap < c.width
+                weight = panel_weight
+                acc = zeros(shape)
+                for r in range(c.kernel_rows):
+                    x_row = first_row + r * c.dilation_row
+                    if x_row < 0 or x_row >= c.height:
+                        weight += c.kernel_cols * c.depth * c.weight_depth
+                    elif inside:
+                        for run in range(c.runs):
+                            x = x_image + x_row * c.x_row + (first_col + run * c.dilation_col) * c.x_col
+                            for _ in range(c.run_length):
+                                acc = outer_fma(acc, x, pixel_step, load_row(shape, weight, c.weight_vec))
+                                x += 4
+                                weight += c.weight_depth
+                    else:
+                        for s in range(c.kernel_cols):
+                            x_col = first_col + s * c.dilation_col
+                            x = x_image + x_row * c.x_row + x_col * c.x_col
+                            for _ in range(c.depth):
+                                acc = outer_fma_clipped(
+                                    acc, x, pixel_step, load_row(shape, weight, c.weight_vec), x_col, c.stride_col, c.width, c.blank
+                                )
+                                x += 4
+                                weight += c.weight_depth
+                residual = residual_image + row * c.residual_row + col * c.residual_col + 4 * n
+                finish(shape, acc, c, n, c.out_vec, residual, out_image + row * c.out_row + col * c.out_col + 4 * n)
+
+
+def refuses(problem: Problem, machine: Machine) -> str | None:
+    if problem.out_channels < MIN_LANES:
+        return f"{problem.out_channels} output channels, fewer than {MIN_LANES}"
+    return None
+
+
+def shapes(problem: Problem, machine: Machine) -> Iterator[TileShape]:
+    return panel_shapes(problem.out_width, problem.out_channels, machine)
+
+
+def blockings(problem: Problem, shape: TileShape) -> Iterator[Blocking]:
+    return panel_blockings(problem.out_height, 1, problem.out_channels, shape)
+
+
+def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape, Blocking]:
+    shape = best_panel_shape(problem.out_width, problem.out_channels, machine)
+    rows = max(1, problem.out_height // (4 * threads)) if threads > 1 else problem.out_height
+    return shape, Blocking(min(rows, 8), problem.out_channels)
+
+
+def bind(plan: Plan, layout: Layout) -> tuple[dict[str, int], int]:
+    p, shape = plan.problem, plan.shape
+    one_run = layout.x[2] == 4 * p.channels and p.dilation[1] == 1
+    fields = epilogue_fields(plan, layout) | panel_fields(p.out_channels, shape, layout, plan.blocking.channels)
+    fields |= {
+        "blank": BLANK_ADDRESS,
+        "height": p.height,
+        "width": p.width,
+        "rows": p.out_height,
+        "cols": p.out_width,
+        "top": p.padding[0][0],
+        "left": p.padding[1][0],
+        "kernel_rows": p.kernel[0],
+        "kernel_cols": p.kernel[1],
+        "stride_row": p.stride[0],
+        "stride_col": p.stride[1],
+        "dilation_row": p.dilation[0],
+        "dilation_col": p.dilation[1],
+        "depth": p.channels,
+        "runs": 1 if one_run else p.kernel[1],
+        "run_length": p.kernel[1] * p.channels if one_run else p.channels,
+        "x_image": layout.x[0],
+        "x_row": layout.x[1],
+        "x_col": layout.x[2],
+        "row_blocks": count_blocks(p.out_height, 1, plan.blocking.rows),
+    }
+    return fields, p.batch * fields["row_blocks"] * fields["panel_blocks"]
+
+
+SPEC = KernelSpec(
+    name="conv",
+    kind=CONV,
+    task=conv,
+    context=CONTEXT,
+    refuses=refuses,
+    shapes=shapes,
+    blockings=blockings,
+    choose=choose,
+    bind=bind,
+    fused_multiply_adds=lambda shape: shape.pixels * shape.vecs,
+)

@@ -1,0 +1,184 @@
+"""Depthwise convolution with multiplier 1: two-dimensional register tiles, edges by clipped loads.
+
+A tile of rows x cols output pixels holds vecs vectors of channels each. For each filter row it loads the window of input
+pixels under the tile and slides the filter row along it:
+
+    window   x[row*stride + r*dilation - top ...][col*stride - left ... + (cols - 1)*stride + taps][n ... n + width]
+    taps     weight[r][0 ... taps][n ... n + width]
+
+Filter columns are unrolled, filter rows are a loop: straight-line taps make LLVM hoist loads until it spills. A tile
+that hangs over the image reads zeros there through a pointer select, so nothing is read outside and nothing is padded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fastdw.jit import Task
+from fastdw.kernels.blocks import block_start, count_blocks
+from fastdw.kernels.epilogue import EPILOGUE, epilogue_fields, finish
+from fastdw.kernels.spec import Blocking, KernelSpec, Layout, Plan, lanes_for
+from fastdw.machine import Machine
+from fastdw.packing import BLANK_ADDRESS
+from fastdw.problem import DEPTHWISE, Problem
+from fastdw.tile import Context, TileShape, load_taps, load_window, load_window_clipped, slide_fma, view, zeros
+
+MAX_TAPS = 7  # filter columns that one tile takes at once
+MAX_STRIDE = 2
+MIN_LANES = 4
+
+CONTEXT = Context(
+    *EPILOGUE,
+    "blank",  # the address of zeros
+    "height",
+    "width",
+    "rows",  # of the output
+    "cols",
+    "channels",
+    "top",
+    "left",
+    "kernel_rows",
+    "stride_row",
+    "dilation_row",
+    "x_image",
+    "x_row",
+    "x_col",
+    "weight_row",
+    "weight_col",
+    "row_blocks",
+    "channel_blocks",
+)
+
+
+@Task
+def depthwise(shape, context, index):
+    c = view(CONTEXT, context)
+    image = index // (c.row_blocks * c.channel_blocks)
+    row_block = index // c.channel_blocks % c.row_blocks
+    channel_block = index % c.channel_blocks
+    x_image = c.x + image * c.x_image
+    out_image = c.out + image * c.out_image
+    residual_image = c.residual + image * c.residual_image
+    row_end = block_start(row_block + 1, c.row_blocks, c.rows, shape.rows)
+    begin = block_start(channel_block, c.channel_blocks, c.channels, shape.width)
+    end = block_start(channel_block + 1, c.channel_blocks, c.channels, shape.width)
+    window_rows = (shape.rows - 1) * c.stride_row + 1
+    window_cols = (shape.cols - 1) * shape.stride + shape.taps
+    for tile_row in range(block_start(row_block, c.row_blocks, c.rows, shape.rows), row_end, shape.rows):
+        row = min(tile_row, row_end - shape.rows)
+        x_row = row * c.stride_row - c.top
+        rows_inside = x_row >= 0 and x_row + (c.kernel_rows - 1) * c.dilation_row + window_rows <= c.height
+        for tile_col in range(0, c.cols, shape.cols):
+            col = min(tile_col, c.cols - shape.cols)
+            x_col = col * shape.stride - c.left
+            inside = rows_inside and x_col >= 0 and x_col + window_cols <= c.width
+            x_tile = x_image + x_row * c.x_row + x_col * c.x_col
+            out = out_image + row * c.out_row + col * c.out_col
+            residual = residual_image + row * c.residual_row + col * c.residual_col
+            for tile_n in range(begin, end, shape.width):
+                n = min(tile_n, end - shape.width)
+                x = x_tile + 4 * n
+                weight = c.weight + 4 * n
+                acc = zeros(shape)
+                if inside:
+                    for _ in range(c.kernel_rows):
+                        window = load_window(shape, x, c.stride_row * c.x_row, c.x_col)
+                        acc = slide_fma(shape, acc, window, load_taps(shape, weight, c.weight_col))
+                        x += c.dilation_row * c.x_row
+                        weight += c.weight_row
+                else:
+                    for r in range(c.kernel_rows):
+                        first = x_row + r * c.dilation_row
+                        if first + window_rows > 0 and first < c.height:
+                            window = load_window_clipped(
+                                shape, x, c.stride_row * c.x_row, c.x_col, first, c.stride_row, c.height, x_col, c.width, c.blank
+                            )
+                            acc = slide_fma(shape, acc, window, load_taps(shape, weight, c.weight_col))
+                        x += c.dilation_row * c.x_row
+                        weight += c.weight_row
+                finish(shape, acc, c, n, 4 * shape.lanes, residual + 4 * n, out + 4 * n)
+
+
+def refuses(problem: Problem, machine: Machine) -> str | None:
+    if problem.multiplier != 1:
+        return f"multiplier {problem.multiplier}"
+    if problem.channels < MIN_LANES:
+        return f"{problem.channels} channels, fewer than {MIN_LANES}"
+    if problem.kernel[1] > MAX_TAPS:
+        return f"{problem.kernel[1]} filter columns, more than {MAX_TAPS}"
+    if problem.dilation[1] != 1:
+        return f"column dilation {problem.dilation[1]}"
+    if problem.stride[1] > MAX_STRIDE:
+        return f"column stride {problem.stride[1]}, more than {MAX_STRIDE}"
+    return None
+
+
+def live_vectors(rows: int, cols: int, vecs: int, taps: int, stride: int) -> int:
+    """Registers of one turn of the loop, a window row loaded at a time."""
+    return rows * cols * vecs + vecs * taps + vecs
+
+
+TILES = ((4, 4, 1), (2, 2, 4), (2, 4, 2), (1, 7, 2), (4, 2, 2), (2, 7, 1), (1, 4, 4), (1, 4, 2), (1, 8, 1), (2, 2, 2), (2, 2, 1), (1, 2, 2), (1, 2, 1), (1, 1, 4), (1, 1, 2), (1, 1, 1))
+
+
+def shapes(problem: Problem, machine: Machine) -> Iterator[TileShape]:
+    lanes = lanes_for(problem.channels, machine)
+    taps, stride = problem.kernel[1], problem.stride[1]
+    for rows, cols, vecs in TILES:
+        fits = rows <= problem.out_height and cols <= problem.out_width and vecs * lanes <= problem.channels
+        if fits and live_vectors(rows, cols, vecs, taps, stride) <= machine.registers:
+            yield TileShape(rows, cols, vecs, lanes, taps, stride)
+
+
+def blockings(problem: Problem, shape: TileShape) -> Iterator[Blocking]:
+    for rows in sorted({shape.rows, 2 * shape.rows, 4 * shape.rows, problem.out_height}):
+        for channels in sorted({min(problem.channels, 4 * shape.width), problem.channels}):
+            if rows <= problem.out_height:
+                yield Blocking(rows, channels)
+
+
+def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape, Blocking]:
+    shape = next(shapes(problem, machine))
+    rows = max(shape.rows, problem.out_height // (4 * threads) if threads > 1 else problem.out_height)
+    return shape, Blocking(rows, problem.channels)
+
+
+def bind(plan: Plan, layout: Layout) -> tuple[dict[str, int], int]:
+    p, shape = plan.problem, plan.shape
+    row_blocks = count_blocks(p.out_height, shape.rows, plan.blocking.rows)
+    channel_blocks = count_blocks(p.channels, shape.width, plan.blocking.channels)
+    fields = epilogue_fields(plan, layout) | {
+        "blank": BLANK_ADDRESS,
+        "height": p.height,
+        "width": p.width,
+        "rows": p.out_height,
+        "cols": p.out_width,
+        "channels": p.channels,
+        "top": p.padding[0][0],
+        "left": p.padding[1][0],
+        "kernel_rows": p.kernel[0],
+        "stride_row": p.stride[0],
+        "dilation_row": p.dilation[0],
+        "x_image": layout.x[0],
+        "x_row": layout.x[1],
+        "x_col": layout.x[2],
+        "weight_row": layout.weight[0],
+        "weight_col": layout.weight[1],
+        "row_blocks": row_blocks,
+        "channel_blocks": channel_blocks,
+    }
+    return fields, p.batch * row_blocks * channel_blocks
+
+
+SPEC = KernelSpec(
+    name="depthwise",
+    kind=DEPTHWISE,
+    task=depthwise,
+    context=CONTEXT,
+    refuses=refuses,
+    shapes=shapes,
+    blockings=blockings,
+    choose=choose,
+    bind=bind,
+    fused_multiply_adds=lambda shape: shape.pixels * shape.vecs * shape.taps,
+)

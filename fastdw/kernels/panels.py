@@ -1,0 +1,70 @@
+"""What the kernels on panels of columns share: pointwise and regular convolution."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fastdw.kernels.spec import Blocking, Layout, extents_up_to, lanes_for
+from fastdw.machine import Machine
+from fastdw.packing import Panels
+from fastdw.problem import Problem
+from fastdw.tile import TileShape
+
+MIN_LANES = 4
+PANEL_FIELDS = (
+    "weight_depth",  # bytes from one row of a panel to the next
+    "weight_panel",  # bytes from one panel to the next
+    "weight_channel",  # bytes a column, where the weight is raw and a panel is found by its first column
+    "weight_vec",
+    "out_vec",
+    "panels",
+    "last_panel",  # the first column of the last panel
+    "panel_blocks",
+)
+
+
+def panels_for(columns: int, machine: Machine) -> Panels:
+    """Two vectors wide where vectors are wide or registers few, four where a vector is short and registers are many."""
+    lanes = lanes_for(columns, machine)
+    vecs = 4 if lanes < 8 and machine.registers == 32 else 2
+    while vecs > 2 and vecs * lanes > columns:
+        vecs //= 2
+    return Panels(columns, vecs if columns > lanes else 1, lanes)
+
+
+def panel_fields(columns: int, shape: TileShape, layout: Layout, channels_a_task: int) -> dict[str, int]:
+    panels = Panels(columns, shape.vecs, shape.lanes)
+    packed = layout.panel > 0
+    return {
+        "weight_depth": layout.weight[0],
+        "weight_panel": layout.weight[1] if packed else 0,
+        "weight_channel": 0 if packed else 4,
+        "weight_vec": 4 * (shape.lanes if packed else panels.vec_columns),
+        "out_vec": 4 * panels.vec_columns,
+        "panels": panels.count,
+        "last_panel": panels.last,
+        "panel_blocks": max(1, min(panels.count, -(-columns // max(1, channels_a_task)))),
+    }
+
+
+def panel_shapes(pixels: int, columns: int, machine: Machine) -> Iterator[TileShape]:
+    """Every tile that fits the registers: accumulators, a row of the panel and one broadcast."""
+    panels = panels_for(columns, machine)
+    for extent in reversed(extents_up_to(pixels)):
+        if extent * panels.vecs + panels.vecs + 1 <= machine.registers:
+            yield TileShape(1, extent, panels.vecs, panels.lanes)
+
+
+def best_panel_shape(pixels: int, columns: int, machine: Machine) -> TileShape:
+    """The tile that computes the fewest pixels twice, and of those the smallest that hides the latency of the FMA units."""
+    def cost(shape: TileShape) -> tuple:
+        enough = shape.pixels * shape.vecs >= 12
+        return (not enough, -(-pixels // shape.pixels) * shape.pixels, shape.pixels if enough else -shape.pixels)
+
+    return min(panel_shapes(pixels, columns, machine), key=cost)
+
+
+def panel_blockings(rows: int, row_tile: int, columns: int, shape: TileShape) -> Iterator[Blocking]:
+    for tiles in (1, 4, 8, 16):
+        for panels in (1, 4, 1 << 30):
+            yield Blocking(min(rows, tiles * row_tile), min(columns, panels * shape.width))

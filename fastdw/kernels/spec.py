@@ -1,0 +1,125 @@
+"""What a kernel file declares about itself: whom it serves, its tiles and blockings, and how its context is filled.
+
+Tests, benches, the planner and the tuner iterate the registry below; adding a kernel is adding a file.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+
+import numpy as np
+
+from fastdw.jit import Task
+from fastdw.machine import Machine
+from fastdw.problem import Problem
+from fastdw.tile import Context, TileShape
+
+EXTENTS = (1, 2, 4, 6, 7, 8, 12, 14)  # pixels along one side of a tile: a finite set, or odd images would compile for seconds each
+
+
+@dataclass(frozen=True)
+class Blocking:
+    """How much one task does: output rows (pixels where rows are one run), and output channels."""
+
+    rows: int
+    channels: int
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the elements of a call's arrays lie: strides in bytes of (image, row, column); rows of the weight likewise.
+
+    residual is None where there is none. panel is the width of pointwise panels, 0 for raw weights.
+    """
+
+    x: tuple[int, int, int]
+    out: tuple[int, int, int]
+    weight: tuple[int, ...] = ()
+    panel: int = 0
+    bias: bool = False
+    residual: tuple[int, int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a problem is computed."""
+
+    problem: Problem
+    kernel: str
+    shape: TileShape
+    blocking: Blocking
+    threads: int = 1
+    reason: str = ""
+    scratch_bytes: int = 0
+
+    @property
+    def id(self) -> str:
+        return f"f32_{self.kernel}_{self.shape}"
+
+    def __repr__(self) -> str:
+        p = self.problem
+        lines = [
+            f"Plan for {p.key}",
+            f"  kernel    {self.id} ({self.reason})",
+            f"  blocking  {self.blocking.rows} rows x {self.blocking.channels} channels a task, {self.threads} thread{'s' * (self.threads > 1)}",
+            f"  work      {2 * p.multiply_adds:,} flops, {p.bytes_moved:,} bytes at least, {self.scratch_bytes:,} bytes of scratch",
+        ]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class KernelSpec:
+    """One kernel.
+
+    refuses: why a problem is not served, or None.
+    shapes: every tile that may compute a problem; blockings: every blocking for a tile; the tuning space is their product.
+    choose: the default tile and blocking for a problem, a machine and a number of threads.
+    bind: the context's fields and the number of tasks.
+    fused_multiply_adds: vector FMAs of one turn of the innermost loop.
+    rank: kernels are asked in this order.
+    """
+
+    name: str
+    kind: str
+    task: Task
+    context: Context
+    refuses: Callable[[Problem, Machine], str | None]
+    shapes: Callable[[Problem, Machine], Iterator[TileShape]]
+    blockings: Callable[[Problem, TileShape], Iterator[Blocking]]
+    choose: Callable[[Problem, Machine, int], tuple[TileShape, Blocking]]
+    bind: Callable[[Plan, Layout], tuple[dict[str, int], int]]
+    fused_multiply_adds: Callable[[TileShape], int]
+    rank: int = 0
+    is_reference: bool = field(default=False)
+
+
+@cache
+def registry() -> dict[str, KernelSpec]:
+    """Every SPEC or SPECS in this package, by name, in the order in which they are asked."""
+    import fastdw.kernels as package
+
+    specs: list[KernelSpec] = []
+    for module in pkgutil.iter_modules(package.__path__):
+        contents = vars(importlib.import_module(f"{package.__name__}.{module.name}"))
+        specs += contents.get("SPECS", [contents["SPEC"]] if "SPEC" in contents else [])
+    return {spec.name: spec for spec in sorted(specs, key=lambda spec: (spec.rank, spec.name))}
+
+
+def float_bits(value: float) -> int:
+    return int(np.float32(value).view(np.int32))
+
+
+def lanes_for(channels: int, machine: Machine) -> int:
+    """The widest vector that the channels fill; a narrower one where they do not fill the machine's."""
+    lanes = machine.lanes
+    while lanes > max(1, channels):
+        lanes //= 2
+    return lanes
+
+
+def extents_up_to(limit: int) -> list[int]:
+    return [extent for extent in EXTENTS if extent <= limit]

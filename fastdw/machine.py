@@ -1,0 +1,119 @@
+"""The CPU that fastdw runs on: its name, vector width, registers, caches and cores, without Numba."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+# Features that decide the vector width. A CPU named by NUMBA_CPU_NAME has those of its line; others are taken as the host has them.
+_NAMED = {
+    "generic": (),
+    "x86-64": ("sse2",),
+    "x86-64-v2": ("sse2",),
+    "nehalem": ("sse2",),
+    "x86-64-v3": ("sse2", "avx2", "fma"),
+    "haswell": ("sse2", "avx2", "fma"),
+    "skylake": ("sse2", "avx2", "fma"),
+    "x86-64-v4": ("sse2", "avx2", "fma", "avx512f", "avx512vl"),
+    "skylake-avx512": ("sse2", "avx2", "fma", "avx512f", "avx512vl"),
+    "znver4": ("sse2", "avx2", "fma", "avx512f", "avx512vl"),
+    "znver5": ("sse2", "avx2", "fma", "avx512f", "avx512vl"),
+}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What plans are made from. A cache size is None where the system does not tell."""
+
+    name: str
+    architecture: str
+    features: frozenset[str]
+    cores: int
+    l1_bytes: int | None
+    l2_bytes: int | None
+
+    @property
+    def lanes(self) -> int:
+        """float32 elements of the widest vector."""
+        if {"avx512f", "avx512vl"} <= self.features:
+            return 16
+        return 8 if "avx2" in self.features else 4
+
+    @property
+    def registers(self) -> int:
+        """Vector registers."""
+        return 32 if self.lanes == 16 or self.architecture == "aarch64" else 16
+
+
+def _first(pattern: str, text: str) -> str | None:
+    found = re.search(pattern, text, re.MULTILINE)
+    return found.group(1).strip() if found else None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def _host_features(cpuinfo: str, architecture: str) -> frozenset[str]:
+    """From the kernel's list; where there is none, what every CPU of the architecture has."""
+    listed = _first(r"^(?:flags|Features)\s*:(.*)$", cpuinfo)
+    if listed is not None:
+        return frozenset(listed.split())
+    return frozenset({"sse2"} if architecture == "x86_64" else {"asimd"} if architecture == "aarch64" else ())
+
+
+def _features(cpuinfo: str, architecture: str) -> frozenset[str]:
+    """Those of the host, narrowed by NUMBA_CPU_NAME and NUMBA_CPU_FEATURES as Numba narrows what it compiles for."""
+    named = os.environ.get("NUMBA_CPU_NAME")
+    features = set(_host_features(cpuinfo, architecture))
+    if named in _NAMED and architecture == "x86_64":
+        features = set(_NAMED[named])
+    for change in os.environ.get("NUMBA_CPU_FEATURES", "").split(","):
+        if change.startswith("+"):
+            features.add(change[1:])
+        elif change.startswith("-"):
+            features.discard(change[1:])
+    return frozenset(features)
+
+
+def _cache_bytes(level: int, root: Path) -> int | None:
+    """Of the smallest data or unified cache of a level over the cores."""
+    sizes = []
+    for index in root.glob("cpu[0-9]*/cache/index*"):
+        if _read(index / "level").strip() == str(level) and _read(index / "type").strip() in ("Data", "Unified"):
+            size = re.fullmatch(r"(\d+)([KM]?)", _read(index / "size").strip())
+            if size:
+                sizes.append(int(size[1]) << {"": 0, "K": 10, "M": 20}[size[2]])
+    return min(sizes, default=None)
+
+
+def detect(root: Path = Path("/")) -> Machine:
+    """The machine whose /proc and /sys lie under root."""
+    architecture = {"AMD64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platform.machine())
+    cpuinfo = _read(root / "proc/cpuinfo")
+    name = os.environ.get("NUMBA_CPU_NAME") or _first(r"^(?:model name|Model)\s*:(.*)$", cpuinfo) or platform.processor() or architecture
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    caches = root / "sys/devices/system/cpu"
+    return Machine(name, architecture, _features(cpuinfo, architecture), cores, _cache_bytes(1, caches), _cache_bytes(2, caches))
+
+
+@cache
+def host() -> Machine:
+    """This machine."""
+    return detect()
+
+
+def usable_cores(root: Path = Path("/")) -> int:
+    """Cores that this process may use: its affinity, bounded by the quota of its control group."""
+    cores = detect(root).cores
+    quota, _, period = _read(root / "sys/fs/cgroup/cpu.max").strip().partition(" ")
+    if quota.isdigit() and period.isdigit() and int(period):
+        cores = min(cores, max(1, -(-int(quota) // int(period))))
+    return cores

@@ -1,0 +1,157 @@
+"""prepare(): everything about a call decided and packed once, so that each call costs little above its kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastdw import arguments, functional
+from fastdw.arguments import FLOAT32
+from fastdw.call import Call, Request, Strided, bind, contiguous, problem_of
+from fastdw.kernels.spec import Plan
+from fastdw.packing import PackedWeight, aligned_empty
+from fastdw.problem import CONV, DENSE, DEPTHWISE, POINTWISE, POOL
+
+_PACK = {
+    DEPTHWISE: functional.pack_depthwise,
+    POINTWISE: functional.pack_pointwise,
+    DENSE: functional.pack_pointwise,
+    CONV: functional.pack_conv2d,
+}
+
+
+class Layer:
+    """A prepared call: layer(x, out=None, residual=None). Safe to call from several threads at once."""
+
+    def __init__(self, request: Request, weight: np.ndarray, bias: np.ndarray | None):
+        self._request, self._weight, self._bias = request, weight, bias
+        self._takes_residual = request.residual is not None
+        self._calls: dict[tuple, Call] = {}
+        call = bind(request)
+        self.plan: Plan = call.plan
+        self.x_shape, self.out_shape = request.x.shape, call.out_shape
+        self._usual = call
+        self._x_strides, self._out_strides = request.x.strides, contiguous(call.out_shape)
+
+    def __call__(self, x: np.ndarray, out: np.ndarray | None = None, residual: np.ndarray | None = None) -> np.ndarray:
+        if (
+            residual is None
+            and not self._takes_residual
+            and type(x) is np.ndarray
+            and x.dtype is FLOAT32
+            and x.shape == self.x_shape
+            and x.strides == self._x_strides
+            and x.flags.aligned
+        ):
+            if out is None:
+                return self._usual(x, self._weight, self._bias, None, None)
+            if type(out) is np.ndarray and out.dtype is FLOAT32 and out.shape == self.out_shape and out.strides == self._out_strides:
+                flags = out.flags
+                if flags.writeable and flags.aligned:
+                    return self._usual(x, self._weight, self._bias, None, out)
+        return self._call_any(x, out, residual)
+
+    def _call_any(self, x: Any, out: Any, residual: Any) -> np.ndarray:
+        """Other strides than those prepared for, other arrays than NumPy's, a residual, or a mistake."""
+        x = arguments.array(x, "x")
+        if x.shape != self.x_shape:
+            raise arguments.error("x", f"shape {x.shape}", f"{self.x_shape}, which the layer was prepared for")
+        if (residual is not None) != self._takes_residual:
+            raise arguments.error("residual", *("an array", "none: prepare with residual=True to add one") if residual is not None else ("None", "an array: the layer was prepared with residual=True"))
+        if residual is not None:
+            residual = arguments.array(residual, "residual")
+        if out is not None:
+            functional._writable(out)
+        strides = (x.strides, None if out is None else (out.shape, out.strides), None if residual is None else (residual.shape, residual.strides))
+        call = self._calls.get(strides)
+        if call is None:
+            request = self._request._replace(
+                x=Strided(x.shape, x.strides),
+                out=None if out is None else Strided(out.shape, out.strides),
+                residual=None if residual is None else Strided(residual.shape, residual.strides),
+            )
+            call = self._calls[strides] = bind(request)
+        return call(x, self._weight, self._bias, residual, out)
+
+    def __repr__(self) -> str:
+        return f"Layer({self.x_shape} -> {self.out_shape}, {self.plan.id})"
+
+
+class SeparableLayer:
+    """A prepared separable_conv2d; the image between its two layers is kept for the next call."""
+
+    def __init__(self, depthwise: Layer, pointwise: Layer):
+        self._depthwise, self._pointwise = depthwise, pointwise
+        self._spare: list[np.ndarray] = []
+        self.plans = (depthwise.plan, pointwise.plan)
+        self.x_shape, self.out_shape = depthwise.x_shape, pointwise.out_shape
+
+    def __call__(self, x: np.ndarray, out: np.ndarray | None = None, residual: np.ndarray | None = None) -> np.ndarray:
+        try:
+            between = self._spare.pop()
+        except IndexError:
+            between = aligned_empty(self._depthwise.out_shape)
+        if out is not None and isinstance(x, np.ndarray) and np.shares_memory(x, out):
+            raise arguments.error("out", "an array that overlaps x", "memory of its own")
+        result = self._pointwise(self._depthwise(x, between), out, residual)
+        self._spare.append(between)
+        return result
+
+    def __repr__(self) -> str:
+        return f"SeparableLayer({self.x_shape} -> {self.out_shape})"
+
+
+def prepare(function: Callable, x_shape: tuple[int, ...], *weights, residual: bool = False, **keywords) -> Layer | SeparableLayer:
+    """A call with everything decided and packed: layer = prepare(fastdw.depthwise_conv2d, x.shape, weight, bias, stride=2).
+
+    Args:
+      function: a public call of fastdw.
+      x_shape: the shape of x.
+      weights, keywords: the call's own arguments, but x, residual and out. Weights are packed, and biases copied.
+      residual: True for a layer that is called with a residual.
+
+    Returns:
+      layer(x, out=None, residual=None): the same bits as the call. It takes x with any strides; contiguous is quickest.
+
+    Raises:
+      TypeError, ValueError: as for the call.
+    """
+    if function not in functional._KINDS:
+        raise TypeError(f"function: got {arguments.shown(function)}; expected one of {', '.join(f.__name__ for f in functional._KINDS)}")
+    if not isinstance(x_shape, (tuple, list)):
+        raise arguments.wrong_type("x_shape", x_shape, "a tuple of integers")
+    shape = tuple(arguments.integer(extent, "x_shape", 1) for extent in x_shape)
+    if function is functional.separable_conv2d:
+        return _prepare_separable(shape, *weights, residual=residual, **keywords)
+    kind = functional._KINDS[function]
+    if kind == POOL:
+        return _prepare(kind, shape, None, None, False, {})
+    return _prepare(kind, shape, *_weight_and_bias(*weights, **{k: keywords.pop(k) for k in ("weight", "bias") if k in keywords}), residual, keywords)
+
+
+def _weight_and_bias(weight, bias=None):
+    return weight, bias
+
+
+def _prepare(kind: str, shape: tuple[int, ...], weight: Any, bias: Any, residual: bool, keywords: dict) -> Layer:
+    if kind != POOL and not isinstance(weight, PackedWeight):
+        weight = _PACK[kind](weight)
+    bias = None if bias is None else arguments.array(bias, "bias").copy()
+    x = np.broadcast_to(np.float32(0), shape)
+    request, _, weight, bias, _, _ = functional._gather(kind, x, weight, bias, **keywords)
+    request = request._replace(x=Strided(shape, contiguous(shape)))
+    if residual:
+        out_shape = problem_of(request)[1]
+        request = request._replace(residual=Strided(out_shape, contiguous(out_shape)))
+    return Layer(request, weight, bias)
+
+
+def _prepare_separable(
+    shape, depthwise_weight, pointwise_weight, depthwise_bias=None, pointwise_bias=None, *, residual=False,
+    depthwise_activation=None, activation=None, threads=None, **window,
+) -> SeparableLayer:  # fmt: skip
+    first = _prepare(DEPTHWISE, shape, depthwise_weight, depthwise_bias, False, {"activation": depthwise_activation, "threads": threads, **window})
+    second = _prepare(POINTWISE, first.out_shape, pointwise_weight, pointwise_bias, residual, {"activation": activation, "threads": threads})
+    return SeparableLayer(first, second)

@@ -1,0 +1,124 @@
+"""The order of operations that fastdw promises, evaluated in float32, bit for bit.
+
+y = act((sum + bias) + residual): the sum starts at +0 and takes taps row-major, then input channels ascending, one fused
+multiply-add each. Every function takes the arguments of the fastdw call of its name.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import oracle
+
+from fastdw import machine
+
+
+def fused_multiply_add(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """a * b + c of float32 with one rounding.
+
+    The product is exact in float64. The sum is rounded to odd there (Boldo and Melquiond, "Emulation of FMA and correctly
+    rounded sums: proved algorithms using rounding to odd", 2008), so that rounding it again to float32 is right.
+    """
+    with np.errstate(all="ignore"):
+        product = np.multiply(a, b, dtype=np.float64)
+        total = np.asarray(product + c)
+        added = total - product
+        error = (product - (total - added)) + (c - added)
+        bits = total.view(np.int64)
+        away_from_zero = (error > 0) == (total > 0)
+        inexact_and_even = (error != 0) & np.isfinite(error) & (bits & 1 == 0)
+        odd = np.where(inexact_and_even, np.where(away_from_zero, bits + 1, bits - 1), bits)
+        return odd.view(np.float64).astype(np.float32)
+
+
+def multiply_then_add(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """a * b + c of float32 with two roundings, as on a CPU that has no fused multiply-add."""
+    with np.errstate(all="ignore"):
+        return np.multiply(a, b, dtype=np.float32) + c
+
+
+def _is_fused(host: machine.Machine) -> bool:
+    return host.architecture == "aarch64" or not host.features.isdisjoint({"fma", "avx512f"})
+
+
+multiply_add = fused_multiply_add if _is_fused(machine.host()) else multiply_then_add
+
+
+def depthwise_conv2d(x, weight, bias=None, *, stride=1, padding="valid", dilation=1, activation=None, residual=None):
+    weight = weight.reshape(*weight.shape[:3], -1)
+    multiplier = weight.shape[3]
+    total = np.float32(0)
+    for p, q, window in oracle.windows(x, weight.shape[:2], stride, padding, dilation):
+        total = multiply_add(np.repeat(window, multiplier, axis=-1), weight[p, q].reshape(-1), total)
+    return _finish(total, bias, residual, activation)
+
+
+def conv2d(x, weight, bias=None, *, stride=1, padding="valid", dilation=1, activation=None, residual=None):
+    total = np.float32(0)
+    for p, q, window in oracle.windows(x, weight.shape[:2], stride, padding, dilation):
+        for channel in range(weight.shape[2]):
+            total = multiply_add(window[..., channel : channel + 1], weight[p, q, channel], total)
+    return _finish(total, bias, residual, activation)
+
+
+def pointwise_conv2d(x, weight, bias=None, *, activation=None, residual=None):
+    weight = weight.reshape(1, 1, *weight.shape[-2:])
+    return conv2d(x, weight, bias, activation=activation, residual=residual)
+
+
+def dense(x, weight, bias=None, *, activation=None):
+    return pointwise_conv2d(x[:, None, None], weight, bias, activation=activation)[:, 0, 0]
+
+
+def separable_conv2d(
+    x,
+    depthwise_weight,
+    pointwise_weight,
+    depthwise_bias=None,
+    pointwise_bias=None,
+    *,
+    stride=1,
+    padding="valid",
+    dilation=1,
+    depthwise_activation=None,
+    activation=None,
+    residual=None,
+):
+    middle = depthwise_conv2d(
+        x, depthwise_weight, depthwise_bias, stride=stride, padding=padding, dilation=dilation, activation=depthwise_activation
+    )
+    return pointwise_conv2d(middle, pointwise_weight, pointwise_bias, activation=activation, residual=residual)
+
+
+def global_average_pool2d(x, *, keepdims=False):
+    """Pixels row-major, one rounded addition each, then one rounded division."""
+    total = np.zeros((x.shape[0], 1, 1, x.shape[3]), np.float32)
+    with np.errstate(all="ignore"):
+        for i, j in np.ndindex(*x.shape[1:3]):
+            total = total + x[:, i : i + 1, j : j + 1]
+        mean = total / np.float32(x.shape[1] * x.shape[2])
+    return mean if keepdims else mean[:, 0, 0]
+
+
+def _finish(total, bias, residual, activation):
+    """A missing bias, and a bias of -0, count as +0; the clamp compares, so NaN passes."""
+    with np.errstate(all="ignore"):
+        total = total + (np.float32(0) if bias is None else bias + np.float32(0))
+        if residual is not None:
+            total = total + residual
+        return oracle.clamp(total, activation)
+
+
+def bits(array: np.ndarray) -> np.ndarray:
+    """The bits of float32 numbers, with every NaN the same."""
+    return np.where(np.isnan(array), np.float32(np.nan), array).view(np.int32)
+
+
+def check_bits(actual: np.ndarray, expected: np.ndarray, what: str) -> None:
+    """Bit for bit equal; all NaNs count as equal."""
+    assert actual.dtype == expected.dtype == np.float32
+    assert actual.shape == expected.shape, f"{what}: got shape {actual.shape}, expected {expected.shape}"
+    wrong = bits(actual) != bits(expected)
+    if wrong.any():
+        first = tuple(int(i) for i in np.argwhere(wrong)[0])
+        got, wanted = actual[first], expected[first]
+        raise AssertionError(f"{what}: {wrong.sum()} of {wrong.size} differ, first at {first}: got {got!r}, expected {wanted!r}")

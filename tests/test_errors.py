@@ -1,0 +1,277 @@
+"""Wrong calls: each is refused before any compiled code runs, with the argument, what came and what was wanted."""
+
+import re
+
+import numpy as np
+import pytest
+
+import fastdw
+
+X = np.zeros((1, 8, 9, 16), np.float32)
+DEPTHWISE = np.ones((3, 3, 16, 1), np.float32)
+POINTWISE = np.ones((16, 24), np.float32)
+CONV = np.ones((3, 3, 16, 24), np.float32)
+DENSE = np.ones((16, 24), np.float32)
+ROWS = np.zeros((2, 16), np.float32)
+
+
+def zeros(*shape: int, dtype=np.float32) -> np.ndarray:
+    return np.zeros(shape, dtype)
+
+
+def read_only(array: np.ndarray) -> np.ndarray:
+    array.flags.writeable = False
+    return array
+
+
+def with_value(array: np.ndarray, value: float) -> np.ndarray:
+    array = array.copy()
+    array.flat[array.size // 2] = value
+    return array
+
+
+def overlapping(offset: int) -> dict:
+    """x and out of pointwise_conv2d 16 -> 16 in one buffer, out beginning offset floats after x."""
+    buffer = zeros(X.size * 3)
+    start = X.size
+    x, out = (buffer[i : i + X.size].reshape(X.shape) for i in (start, start + offset))
+    return dict(x=x, weight=np.ones((16, 16), np.float32), out=out)
+
+
+def residual_under_out() -> dict:
+    out = zeros(1, 8, 9, 24)
+    return dict(residual=out[:], out=out)
+
+
+def weight_under_out() -> dict:
+    buffer = zeros(1, 8, 9, 24)
+    return dict(weight=buffer.reshape(-1)[: 16 * 24].reshape(16, 24), out=buffer)
+
+
+def depthwise(**changes) -> tuple[str, dict]:
+    return "depthwise_conv2d", dict(x=X, weight=DEPTHWISE) | changes
+
+
+def pointwise(**changes) -> tuple[str, dict]:
+    return "pointwise_conv2d", dict(x=X, weight=POINTWISE) | changes
+
+
+def conv(**changes) -> tuple[str, dict]:
+    return "conv2d", dict(x=X, weight=CONV) | changes
+
+
+def separable(**changes) -> tuple[str, dict]:
+    return "separable_conv2d", dict(x=X, depthwise_weight=DEPTHWISE, pointwise_weight=POINTWISE) | changes
+
+
+def dense(**changes) -> tuple[str, dict]:
+    return "dense", dict(x=ROWS, weight=DENSE) | changes
+
+
+def pool(**changes) -> tuple[str, dict]:
+    return "global_average_pool2d", dict(x=X) | changes
+
+
+def pack(kind: str, weight, **changes) -> tuple[str, dict]:
+    return f"pack_{kind}", dict(weight=weight) | changes
+
+
+# the wrong call, the error, the argument at fault, words of what came, words of what was wanted
+WRONG = [
+    # x
+    (depthwise(x=None), TypeError, "x", "None", "array"),
+    (depthwise(x=X.tolist()), TypeError, "x", "list", "array"),
+    (depthwise(x=X.astype(object)), TypeError, "x", "object", "float32"),
+    (depthwise(x=X.astype(np.float64)), TypeError, "x", "float64", "float32"),
+    (depthwise(x=X.astype(np.float16)), TypeError, "x", "float16", "float32"),
+    (depthwise(x=X.astype(np.uint8)), TypeError, "x", "uint8", "float32"),
+    (depthwise(x=X.astype(np.complex64)), TypeError, "x", "complex64", "float32"),
+    (depthwise(x=X.astype(X.dtype.newbyteorder())), TypeError, "x", ">f4|swapped|big", "float32"),
+    (pointwise(x=X.astype(np.float64)), TypeError, "x", "float64", "float32"),
+    (conv(x="photo.jpg"), TypeError, "x", "str", "array"),
+    (dense(x=ROWS.astype(np.int32)), TypeError, "x", "int32", "float32"),
+    (pool(x=None), TypeError, "x", "None", "array"),
+    (depthwise(x=X[0]), ValueError, "x", "3|shape", "4|batch"),
+    (pointwise(x=X[None]), ValueError, "x", "5|shape", "4|batch"),
+    (dense(x=X), ValueError, "x", "4|shape", "2|batch"),
+    (pool(x=ROWS), ValueError, "x", "2|shape", "4|batch"),
+    (conv(x=np.float32(1)), (TypeError, ValueError), "x", "", "array|4|batch"),
+    (depthwise(x=zeros(0, 8, 9, 16)), ValueError, "x", "0", "1|empty|positive"),
+    (depthwise(x=zeros(1, 0, 9, 16)), ValueError, "x", "0", "1|empty|positive"),
+    (pointwise(x=zeros(1, 8, 0, 16)), ValueError, "x", "0", "1|empty|positive"),
+    (depthwise(x=zeros(1, 8, 9, 0), weight=zeros(3, 3, 0, 1)), ValueError, "x", "0", "1|empty|positive"),
+    (dense(x=zeros(0, 16)), ValueError, "x", "0", "1|empty|positive"),
+    (pool(x=zeros(1, 0, 9, 16)), ValueError, "x", "0", "1|empty|positive"),
+    (depthwise(x=zeros(1, 8, 9, 32)[..., ::2]), ValueError, "x", "stride", "stride|contiguous"),
+    (depthwise(x=X[..., ::-1]), ValueError, "x", "stride", "stride|contiguous"),
+    (dense(x=zeros(16, 2).T), ValueError, "x", "stride", "stride|contiguous"),
+    (depthwise(x=zeros(1, 16, 8, 9)), ValueError, "x|weight", "", "NCHW"),
+    (pointwise(x=zeros(1, 16, 8, 9)), ValueError, "x|weight", "", "NCHW"),
+    (conv(x=zeros(1, 16, 8, 9)), ValueError, "x|weight", "", "NCHW"),
+    (separable(x=zeros(1, 16, 8, 9)), ValueError, "x|depthwise_weight", "", "NCHW"),
+    # weight
+    (depthwise(weight=None), TypeError, "weight", "None", "array"),
+    (depthwise(weight=DEPTHWISE.tolist()), TypeError, "weight", "list", "array"),
+    (depthwise(weight=DEPTHWISE.astype(np.float64)), TypeError, "weight", "float64", "float32"),
+    (depthwise(weight=zeros(3, 3, 7, 1)), ValueError, "weight", "7", "16"),
+    (depthwise(weight=zeros(3, 3)), ValueError, "weight", "2|shape", "kernel_h"),
+    (depthwise(weight=zeros(3, 3, 16, 1, 1)), ValueError, "weight", "5|shape", "kernel_h"),
+    (depthwise(weight=zeros(3, 3, 16, 0)), ValueError, "weight", "0", "1|empty|positive"),
+    (depthwise(weight=zeros(0, 3, 16, 1)), ValueError, "weight", "0", "1|empty|positive"),
+    (depthwise(weight=with_value(DEPTHWISE, np.nan)), ValueError, "weight", "nan", "finite"),
+    (pointwise(weight=with_value(POINTWISE, np.inf)), ValueError, "weight", "inf", "finite"),
+    (conv(weight=with_value(CONV, -np.inf)), ValueError, "weight", "inf", "finite"),
+    (dense(weight=with_value(DENSE, np.nan)), ValueError, "weight", "nan", "finite"),
+    (pointwise(weight=zeros(15, 24)), ValueError, "weight", "15", "16"),
+    (pointwise(weight=zeros(3, 3, 16, 24)), ValueError, "weight", "3", "1"),
+    (pointwise(weight=zeros(16)), ValueError, "weight", "1|shape", "in"),
+    (pointwise(weight=zeros(16, 0)), ValueError, "weight", "0", "1|empty|positive"),
+    (conv(weight=zeros(3, 3, 8, 24)), ValueError, "weight", "8", "16"),
+    (conv(weight=zeros(3, 3, 16)), ValueError, "weight", "3|shape", "kernel_h"),
+    (dense(weight=zeros(24, 16)), ValueError, "weight", "24", "16"),
+    (dense(weight=zeros(16)), ValueError, "weight", "1|shape", "in"),
+    (separable(depthwise_weight=zeros(3, 3, 8, 1)), ValueError, "depthwise_weight", "8", "16"),
+    (separable(pointwise_weight=zeros(8, 24)), ValueError, "pointwise_weight", "8", "16"),
+    (separable(pointwise_weight=with_value(POINTWISE, np.nan)), ValueError, "pointwise_weight", "nan", "finite"),
+    (pack("depthwise", with_value(DEPTHWISE, np.inf)), ValueError, "weight", "inf", "finite"),
+    (pack("pointwise", with_value(POINTWISE, np.nan)), ValueError, "weight", "nan", "finite"),
+    (pack("conv2d", CONV.astype(np.float64)), TypeError, "weight", "float64", "float32"),
+    (pack("depthwise", zeros(3, 3)), ValueError, "weight", "2|shape", "kernel_h"),
+    (pack("pointwise", zeros(3, 3, 16, 24)), ValueError, "weight", "3", "1"),
+    (pack("conv2d", None), TypeError, "weight", "None", "array"),
+    (pack("depthwise", DEPTHWISE, flush_subnormals="yes"), TypeError, "flush_subnormals", "str|yes", "bool|True"),
+    # bias
+    (depthwise(bias=zeros(15)), ValueError, "bias", "15", "16"),
+    (pointwise(bias=zeros(16)), ValueError, "bias", "16", "24"),
+    (conv(bias=zeros(1, 24)), ValueError, "bias", "2|shape|1, 24", "24"),
+    (depthwise(bias=zeros(16, dtype=np.float64)), TypeError, "bias", "float64", "float32"),
+    (depthwise(bias=[0.0] * 16), TypeError, "bias", "list", "array"),
+    (pointwise(bias=0.5), TypeError, "bias", "float", "array"),
+    (depthwise(bias=with_value(zeros(16), np.nan)), ValueError, "bias", "nan", "finite"),
+    (dense(bias=with_value(zeros(24), np.inf)), ValueError, "bias", "inf", "finite"),
+    (separable(depthwise_bias=zeros(24)), ValueError, "depthwise_bias", "24", "16"),
+    (separable(pointwise_bias=zeros(16)), ValueError, "pointwise_bias", "16", "24"),
+    # stride, dilation, padding
+    (depthwise(stride=0), ValueError, "stride", "0", "1|positive"),
+    (depthwise(stride=-1), ValueError, "stride", "-1", "1|positive"),
+    (depthwise(stride=(1, 0)), ValueError, "stride", "0", "1|positive"),
+    (depthwise(stride=(1, 2, 1)), ValueError, "stride", "1, 2, 1", "two|pair|int"),
+    (depthwise(stride=1.5), TypeError, "stride", "1.5|float", "int"),
+    (depthwise(stride="2"), TypeError, "stride", "str|2", "int"),
+    (depthwise(stride=None), TypeError, "stride", "None", "int"),
+    (conv(stride=True), TypeError, "stride", "True|bool", "int"),
+    (conv(dilation=0), ValueError, "dilation", "0", "1|positive"),
+    (conv(dilation=(2, -2)), ValueError, "dilation", "-2", "1|positive"),
+    (separable(dilation=2.0), TypeError, "dilation", "2.0|float", "int"),
+    (depthwise(padding="full"), ValueError, "padding", "full", "same"),
+    (depthwise(padding="VALID"), ValueError, "padding", "VALID", "valid"),
+    (depthwise(padding=-1), ValueError, "padding", "-1", "0|negative"),
+    (depthwise(padding=(1, -1)), ValueError, "padding", "-1", "0|negative"),
+    (depthwise(padding=((0, 0), (0, -3))), ValueError, "padding", "-3", "0|negative"),
+    (depthwise(padding=(1, 1, 1, 1)), ValueError, "padding", "1, 1, 1, 1", "top"),
+    (depthwise(padding=1.0), TypeError, "padding", "1.0|float", "int"),
+    (depthwise(padding=None), TypeError, "padding", "None", "valid|int"),
+    (depthwise(weight=np.ones((9, 3, 16, 1), np.float32)), ValueError, "weight|x|padding", "9", "8"),
+    (conv(dilation=5), ValueError, "weight|x|padding|dilation", "11", "8|9"),
+    (separable(depthwise_weight=np.ones((3, 11, 16, 1), np.float32)), ValueError, "depthwise_weight|x|padding", "11", "9"),
+    # activation
+    (depthwise(activation="swish2"), ValueError, "activation", "swish2", "relu6"),
+    (depthwise(activation=6), TypeError, "activation", "6|int", "relu6|low"),
+    (depthwise(activation=(6, 0)), ValueError, "activation", "6", "low"),
+    (depthwise(activation=(0, np.nan)), ValueError, "activation", "nan", "low|number"),
+    (depthwise(activation=(0, 1, 6)), ValueError, "activation", "0, 1, 6", "low"),
+    (depthwise(activation=("0", "6")), TypeError, "activation", "0", "low|number"),
+    (dense(activation="softmax"), ValueError, "activation", "softmax", "relu6"),
+    (separable(depthwise_activation="tanh"), ValueError, "depthwise_activation", "tanh", "relu6"),
+    # residual
+    (depthwise(residual=zeros(1, 8, 9, 16)), ValueError, "residual", "8, 9", "6, 7"),
+    (pointwise(residual=X), ValueError, "residual", "16", "24"),
+    (pointwise(residual=zeros(1, 8, 9, 24, dtype=np.float64)), TypeError, "residual", "float64", "float32"),
+    (pointwise(residual=True), TypeError, "residual", "True|bool", "array"),
+    (pointwise(residual=zeros(1, 8, 9, 48)[..., ::2]), ValueError, "residual", "stride", "stride|contiguous"),
+    # out
+    (depthwise(out=zeros(1, 8, 9, 16)), ValueError, "out", "8, 9", "6, 7"),
+    (depthwise(out=zeros(6, 7, 16)), ValueError, "out", "6, 7", "1, 6, 7, 16"),
+    (depthwise(out=zeros(1, 6, 7, 16, dtype=np.float64)), TypeError, "out", "float64", "float32"),
+    (depthwise(out=[]), TypeError, "out", "list", "array"),
+    (depthwise(out=read_only(zeros(1, 6, 7, 16))), ValueError, "out", "read-only|readonly", "writ"),
+    (depthwise(out=zeros(1, 6, 7, 32)[..., ::2]), ValueError, "out", "stride", "stride|contiguous"),
+    (conv(out=np.broadcast_to(zeros(6, 7, 24), (1, 6, 7, 24))), ValueError, "out", "", "writ|stride|overlap"),
+    (dense(out=zeros(2, 16)), ValueError, "out", "16", "24"),
+    (pool(out=zeros(1, 1, 1, 16)), ValueError, "out", "1, 1, 1, 16", "1, 16"),
+    (pool(out=zeros(1, 16), keepdims=True), ValueError, "out", "1, 16", "1, 1, 1, 16"),
+    (pool(out=X[:, 0, 0]), ValueError, "out", "overlap|x", "overlap|memory|apart"),
+    (("pointwise_conv2d", overlapping(0)), ValueError, "out", "overlap|x", "overlap|memory|apart"),
+    (("pointwise_conv2d", overlapping(1)), ValueError, "out", "overlap|x", "overlap|memory|apart"),
+    (("pointwise_conv2d", overlapping(X.size - 1)), ValueError, "out", "overlap|x", "overlap|memory|apart"),
+    (("pointwise_conv2d", overlapping(1 - X.size)), ValueError, "out", "overlap|x", "overlap|memory|apart"),
+    (pointwise(**residual_under_out()), ValueError, "out", "overlap|residual", "overlap|memory|apart"),
+    (pointwise(**weight_under_out()), ValueError, "out", "overlap|weight", "overlap|memory|apart"),
+    # threads and the rest
+    (depthwise(threads=0), ValueError, "threads", "0", "1|positive"),
+    (pointwise(threads=-1), ValueError, "threads", "-1", "1|positive"),
+    (conv(threads=1.5), TypeError, "threads", "1.5|float", "int"),
+    (dense(threads="2"), TypeError, "threads", "str|2", "int"),
+    (separable(threads=0), ValueError, "threads", "0", "1|positive"),
+    (pool(keepdims="no"), TypeError, "keepdims", "str|no", "bool|True"),
+]
+PACKERS = ["depthwise", "pointwise", "conv2d"]
+TAKERS = {"depthwise": depthwise, "pointwise": pointwise, "conv2d": conv}
+WEIGHTS = {"depthwise": DEPTHWISE, "pointwise": POINTWISE, "conv2d": CONV}
+
+
+def name_of(wrong) -> str:
+    (call, arguments), _, argument, got, _ = wrong
+    return f"{call}-{argument}-{got}"
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=name_of)
+def test_wrong_call_is_refused(wrong):
+    (call, arguments), error, argument, got, expected = wrong
+    with pytest.raises(error) as caught:
+        getattr(fastdw, call)(**arguments)
+    assert_message(str(caught.value), argument, got, expected)
+
+
+def assert_message(message: str, argument: str, got: str, expected: str) -> None:
+    """One short line "<argument>: got <what came>; expected <what was wanted>" with those words."""
+    assert len(message) <= 200 and "\n" not in message
+    assert_matches(rf"^({argument}): got [^;]*({got})[^;]*; expected .*({expected})", message)
+
+
+def assert_matches(pattern: str, message: str) -> None:
+    assert re.search(pattern, message), f"{message!r} does not say {pattern!r}"
+
+
+@pytest.mark.parametrize("taken", PACKERS)
+@pytest.mark.parametrize("given", PACKERS)
+def test_packed_weights_of_another_kind_are_refused(given, taken):
+    packed = getattr(fastdw, f"pack_{given}")(WEIGHTS[given])
+    call, arguments = TAKERS[taken](weight=packed)
+    if given == taken:
+        assert getattr(fastdw, call)(**arguments) is not None
+        return
+    with pytest.raises((TypeError, ValueError)) as caught:
+        getattr(fastdw, call)(**arguments)
+    assert_message(str(caught.value), "weight", given, taken)
+
+
+@pytest.mark.parametrize("kind", PACKERS)
+def test_packed_weights_of_other_channels_are_refused(kind):
+    packed = getattr(fastdw, f"pack_{kind}")(WEIGHTS[kind])
+    call, arguments = TAKERS[kind](x=zeros(1, 8, 9, 17), weight=packed)
+    with pytest.raises(ValueError) as caught:
+        getattr(fastdw, call)(**arguments)
+    assert_message(str(caught.value), "weight", "16", "17")
+
+
+def test_nothing_is_written_when_a_call_is_refused():
+    out = np.full((1, 6, 7, 16), 7, np.float32)
+    with pytest.raises(ValueError, match="^bias: "):
+        fastdw.depthwise_conv2d(X, DEPTHWISE, with_value(zeros(16), np.nan), out=out)
+    assert (out == 7).all()
+
+
+def test_an_unknown_keyword_is_a_type_error():
+    with pytest.raises(TypeError, match="strides"):
+        fastdw.depthwise_conv2d(X, DEPTHWISE, strides=2)

@@ -1,0 +1,125 @@
+"""Random problems: every result bit for bit as promised, within the bound of float64, and the same however it is asked for."""
+
+import numpy as np
+import oracle
+import problems
+import pytest
+import stated_order
+
+import fastdw
+
+CHUNK = 50
+COUNTS = {
+    "depthwise_conv2d": 800,
+    "pointwise_conv2d": 500,
+    "conv2d": 500,
+    "separable_conv2d": 400,
+    "dense": 200,
+    "global_average_pool2d": 100,
+}
+
+
+def pytest_generate_tests(metafunc):
+    chosen, seed = metafunc.config.getoption("--case"), metafunc.config.getoption("--seed")
+    if chosen:
+        only = problems.named(chosen)
+        chunks = [(only.call, only.seed, 1)]
+    else:
+        chunks = [(call, seed + start, CHUNK) for call, count in COUNTS.items() for start in range(0, count, CHUNK)]
+    names = [f"{call}-{start}..{start + count - 1}" for call, start, count in chunks]
+    metafunc.parametrize("call, start, count", chunks, ids=names)
+
+
+def test_random_problems(call, start, count):
+    failures = []
+    for case in problems.cases(call, start, count):
+        try:
+            check(case)
+        except Exception as error:
+            failures.append(f"{type(error).__name__}: {error}\n{case.rerun(__file__)}")
+    if failures:
+        pytest.fail(f"{len(failures)} of {count} problems:\n\n" + "\n\n".join(failures), pytrace=False)
+
+
+def check(case: problems.Case) -> None:
+    before = {name: array.copy() for name, array in case.arrays.items()}
+    y = run_into_out(case)
+    for name, array in case.arrays.items():
+        np.testing.assert_array_equal(array, before[name], err_msg=f"{name} was written")
+    stated_order.check_bits(y, case.run(stated_order), "against the stated order")
+    expected = case.run(oracle)
+    expected.check(y)
+    if case.is_exact:
+        expected.check_exact(y)
+    ways = OTHER_WAYS[case.call]
+    way = ways[case.seed % len(ways)]
+    stated_order.check_bits(way(case), y, f"another way: {way.__name__}")
+
+
+def run_into_out(case: problems.Case) -> np.ndarray:
+    """The result, written through a view into a buffer whose rest must stay NaN."""
+    assert case.run(fastdw, out=case.out) is case.out
+    y = case.out.copy()
+    case.out[...] = np.nan
+    buffer = case.out if case.out.base is None else case.out.base
+    assert np.isnan(buffer).all(), "written outside out"
+    return y
+
+
+# ---- other ways to ask for the same bits ----
+
+
+def new_array(case):
+    y = case.run(fastdw)
+    assert y.ctypes.data % 64 == 0 and y.flags.c_contiguous
+    return y
+
+
+def one_thread(case):
+    return case.run(fastdw, threads=1)
+
+
+def two_threads(case):
+    return case.run(fastdw, threads=2)
+
+
+def image_by_image(case):
+    y = []
+    for n in range(len(case.arrays["x"])):
+        images = {name: array[n : n + 1] for name, array in case.arrays.items() if name in ("x", "residual")}
+        y.append(case.run(fastdw, **images))
+    return np.concatenate(y)
+
+
+def packed_weights(case):
+    return case.run(fastdw, **packed(case))
+
+
+def packed(case) -> dict:
+    packers = {
+        "depthwise_conv2d": dict(weight=fastdw.pack_depthwise),
+        "pointwise_conv2d": dict(weight=fastdw.pack_pointwise),
+        "conv2d": dict(weight=fastdw.pack_conv2d),
+        "separable_conv2d": dict(depthwise_weight=fastdw.pack_depthwise, pointwise_weight=fastdw.pack_pointwise),
+    }
+    return {name: pack(case.arrays[name]) for name, pack in packers[case.call].items()}
+
+
+def prepared_layer(case):
+    arguments = {name: array for name, array in case.arrays.items() if name not in ("x", "residual")}
+    residual = {name: array for name, array in case.arrays.items() if name == "residual"}
+    layer = fastdw.prepare(getattr(fastdw, case.call), case.arrays["x"].shape, **arguments, **case.keywords)
+    return layer(case.arrays["x"], **residual)
+
+
+EVERYWHERE = [new_array, image_by_image]
+THREADED = [*EVERYWHERE, one_thread, two_threads]
+CONVOLUTIONS = [*THREADED, packed_weights, prepared_layer]
+OTHER_WAYS = {
+    "depthwise_conv2d": CONVOLUTIONS,
+    "pointwise_conv2d": CONVOLUTIONS,
+    "conv2d": CONVOLUTIONS,
+    "separable_conv2d": CONVOLUTIONS,
+    "dense": THREADED,
+    "global_average_pool2d": EVERYWHERE,
+}
