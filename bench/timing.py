@@ -1,9 +1,9 @@
 """Samples that are fair to every contestant.
 
 A sample is the mean of a batch of calls that takes at least a millisecond, after one call that does not count. With one thread the
-contestants take turns sample by sample. With more they take turns by blocks of samples, each block after 60 ms of calls that do not
-count: threads of a pool wake up late and move between cores late, and until then some systems look twice as slow as they are. Each round
-begins with another contestant.
+contestants take turns sample by sample. With more they take turns by blocks of samples, each block after 100 ms of calls that do not
+count: threads of a pool wake up late and move between cores late (50 ms were seen), and until then some systems look twice as slow as
+they are. Each round begins with another contestant.
 """
 
 import gc
@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 SAMPLE_SECONDS = 1e-3
-WARM_SECONDS = 0.06
-BLOCK_SAMPLES = 5
+WARM_SECONDS = 0.1
+BLOCK_SAMPLES = 10
 LEAST_ROUNDS = 3
 
 

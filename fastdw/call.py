@@ -54,7 +54,7 @@ class Request(NamedTuple):
     padding: str | Padding = "valid"
     dilation: Pair = (1, 1)
     bounds: tuple[float, float] = arguments.UNBOUNDED
-    threads: int = 1
+    threads: int = 0  # at most so many; 0: as many as there are
     weight_name: str = "weight"
     bias_name: str = "bias"
 
@@ -105,7 +105,7 @@ def bind(request: Request, make_plan: Callable[[Problem, int], Plan] = planner.p
     if request.residual is not None:
         _check_shape("residual", request.residual, out_shape)
     problem, layout = _lay(request, problem, out)
-    plan = make_plan(problem, request.threads)
+    plan = make_plan(problem, request.threads or launch.thread_limit())
     spec = registry()[plan.kernel]
     fields, tasks = spec.bind(plan, layout)
     template = np.zeros(TEMPLATE_FIELDS, np.int64)

@@ -375,14 +375,12 @@ def _writable(out: Any) -> None:
 
 
 def _threads(threads: Any) -> int:
-    if threads == 1 and type(threads) is int:
-        return 1
-    wanted = None if threads is None else arguments.thread_count(threads)
+    """Zero for the default: all that Numba's mask allows at each call."""
+    if threads is None or (type(threads) is int and threads == 1):
+        return threads or 0
     from fastdw import launch
 
-    limit = launch.thread_limit()
-    if wanted is None:
-        return limit
+    wanted, limit = arguments.thread_count(threads), launch.thread_limit()
     if wanted > limit:
         launch.say_clamped(wanted, limit)
     return min(wanted, limit)

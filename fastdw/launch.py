@@ -14,7 +14,7 @@ from functools import cache
 
 import numpy as np
 from llvmlite import ir
-from numba import carray, get_num_threads, prange, set_num_threads, threading_layer, types
+from numba import carray, config, get_num_threads, prange, set_num_threads, threading_layer, types
 from numba.core import cgutils
 from numba.extending import NativeValue, intrinsic, models, register_model, unbox
 
@@ -36,7 +36,7 @@ class ArrayAddress(types.Type):
         super().__init__("ArrayAddress")
 
 
-ARRAY_DATA = object.__basicsize__  # PyArrayObject: the object's header, then the pointer to the data
+ARRAY_DATA = object.__basicsize__  # PyArrayObject, a part of NumPy's ABI: the object's header, then the pointer to the data
 register_model(ArrayAddress)(lambda manager, typ: models.PrimitiveModel(manager, typ, I64))
 
 
@@ -193,41 +193,39 @@ def _parallel_entry() -> Callable[..., int]:
 
 
 def parallel(*arguments) -> int:
-    """The parallel launcher, or the serial one where Numba's threads cannot be used now: after a fork, or, on
-    workqueue, while another Python thread uses them."""
+    """The parallel launcher on as many threads as the plan and Numba's current mask allow; the serial one where Numba's
+    threads cannot be used now: after a fork, or, on workqueue, while another Python thread uses them."""
     if _forked:
         return serial()(*arguments)
     launch = _parallel_entry()
-    workers = arguments[-1]
     mask = get_num_threads()
+    workers = min(arguments[-1], mask)
+    if workers == 1:
+        return serial()(*arguments)
     if threading_layer() == "workqueue":
         if not _busy.acquire(blocking=False):
             return serial()(*arguments)
         try:
-            return _masked(launch, arguments, workers, mask)
+            return _masked(launch, arguments[:-1], workers, mask)
         finally:
             _busy.release()
-    return _masked(launch, arguments, workers, mask)
+    return _masked(launch, arguments[:-1], workers, mask)
 
 
 def _masked(launch: Callable[..., int], arguments: tuple, workers: int, mask: int) -> int:
-    if workers >= mask:
-        return launch(*arguments)
+    if workers == mask:
+        return launch(*arguments, workers)
     set_num_threads(workers)
     try:
-        return launch(*arguments)
+        return launch(*arguments, workers)
     finally:
         set_num_threads(mask)
 
 
 @cache
-def _usable_cores() -> int:
-    return usable_cores()
-
-
 def thread_limit() -> int:
-    """How many threads a call may use: Numba's current mask, bounded by affinity and quota."""
-    return min(get_num_threads(), _usable_cores())
+    """How many threads a call may use: those of Numba's pool, bounded by affinity and quota."""
+    return min(config.NUMBA_NUM_THREADS, usable_cores())
 
 
 @cache

@@ -11,7 +11,7 @@ from fastdw import arguments, functional
 from fastdw.arguments import FLOAT32
 from fastdw.call import Call, Request, Strided, bind, contiguous, problem_of
 from fastdw.kernels.spec import Plan
-from fastdw.packing import PackedWeight, aligned_empty
+from fastdw.packing import BLANK, PackedWeight, aligned_empty
 from fastdw.problem import CONV, DENSE, DEPTHWISE, POINTWISE, POOL
 
 _PACK = {
@@ -20,6 +20,11 @@ _PACK = {
     DENSE: functional.pack_pointwise,
     CONV: functional.pack_conv2d,
 }
+
+
+NDARRAY = np.ndarray
+CONTIGUOUS = 0x101  # NumPy's flags C_CONTIGUOUS and ALIGNED
+WRITEABLE_CONTIGUOUS = 0x501
 
 
 class Layer:
@@ -33,25 +38,32 @@ class Layer:
         self.plan: Plan = call.plan
         self.x_shape, self.out_shape = request.x.shape, call.out_shape
         self._usual = call
-        self._x_strides, self._out_strides = request.x.strides, contiguous(call.out_shape)
+        self._bias_or_blank = BLANK if bias is None else bias
 
     def __call__(self, x: np.ndarray, out: np.ndarray | None = None, residual: np.ndarray | None = None) -> np.ndarray:
-        if (
-            residual is None
-            and not self._takes_residual
-            and type(x) is np.ndarray
+        usual = (
+            type(x) is NDARRAY
             and x.dtype is FLOAT32
             and x.shape == self.x_shape
-            and x.strides == self._x_strides
-            and x.flags.aligned
+            and x.flags.num & CONTIGUOUS == CONTIGUOUS
+            and residual is None
+            and not self._takes_residual
+        )
+        if not usual:
+            return self._call_any(x, out, residual)
+        if out is None:
+            out = aligned_empty(self.out_shape)
+        elif not (
+            type(out) is NDARRAY
+            and out.dtype is FLOAT32
+            and out.shape == self.out_shape
+            and out.flags.num & WRITEABLE_CONTIGUOUS == WRITEABLE_CONTIGUOUS
         ):
-            if out is None:
-                return self._usual(x, self._weight, self._bias, None, None)
-            if type(out) is np.ndarray and out.dtype is FLOAT32 and out.shape == self.out_shape and out.strides == self._out_strides:
-                flags = out.flags
-                if flags.writeable and flags.aligned:
-                    return self._usual(x, self._weight, self._bias, None, out)
-        return self._call_any(x, out, residual)
+            return self._call_any(x, out, residual)
+        call = self._usual
+        if call.launch(x, self._weight, self._bias_or_blank, x, out, call.address, 1, call.function, call.tasks, call.workers):
+            return call(x, self._weight, self._bias, None, out)  # finds out whether x and out really overlap
+        return out
 
     def _call_any(self, x: Any, out: Any, residual: Any) -> np.ndarray:
         """Other strides than those prepared for, other arrays than NumPy's, a residual, or a mistake."""

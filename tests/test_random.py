@@ -96,30 +96,24 @@ def packed_weights(case):
 
 
 def packed(case) -> dict:
-    packers = {
-        "depthwise_conv2d": dict(weight=fastdw.pack_depthwise),
-        "pointwise_conv2d": dict(weight=fastdw.pack_pointwise),
-        "conv2d": dict(weight=fastdw.pack_conv2d),
-        "separable_conv2d": dict(depthwise_weight=fastdw.pack_depthwise, pointwise_weight=fastdw.pack_pointwise),
-    }
-    return {name: pack(case.arrays[name]) for name, pack in packers[case.call].items()}
+    return {name: pack(case.arrays[name]) for name, pack in PACKERS[case.call].items()}
 
 
 def prepared_layer(case):
-    arguments = {name: array for name, array in case.arrays.items() if name not in ("x", "residual")}
-    residual = {name: array for name, array in case.arrays.items() if name == "residual"}
-    layer = fastdw.prepare(getattr(fastdw, case.call), case.arrays["x"].shape, **arguments, **case.keywords)
-    return layer(case.arrays["x"], **residual)
+    weights = {name: array for name, array in case.arrays.items() if name not in ("x", "residual")}
+    residual = case.arrays.get("residual")
+    takes = {} if residual is None else dict(residual=True)
+    layer = fastdw.prepare(getattr(fastdw, case.call), case.arrays["x"].shape, **weights, **takes, **case.keywords)
+    return layer(case.arrays["x"], residual=residual)
 
 
-EVERYWHERE = [new_array, image_by_image]
-THREADED = [*EVERYWHERE, one_thread, two_threads]
-CONVOLUTIONS = [*THREADED, packed_weights, prepared_layer]
-OTHER_WAYS = {
-    "depthwise_conv2d": CONVOLUTIONS,
-    "pointwise_conv2d": CONVOLUTIONS,
-    "conv2d": CONVOLUTIONS,
-    "separable_conv2d": CONVOLUTIONS,
-    "dense": THREADED,
-    "global_average_pool2d": EVERYWHERE,
+PACKERS = {
+    "depthwise_conv2d": dict(weight=fastdw.pack_depthwise),
+    "pointwise_conv2d": dict(weight=fastdw.pack_pointwise),
+    "conv2d": dict(weight=fastdw.pack_conv2d),
+    "separable_conv2d": dict(depthwise_weight=fastdw.pack_depthwise, pointwise_weight=fastdw.pack_pointwise),
+    "dense": dict(weight=fastdw.pack_pointwise),
 }
+ALWAYS = [new_array, image_by_image, prepared_layer]
+WITH_WEIGHTS = [*ALWAYS, one_thread, two_threads, packed_weights]
+OTHER_WAYS = {call: ALWAYS if call == "global_average_pool2d" else WITH_WEIGHTS for call in problems.CALLS}

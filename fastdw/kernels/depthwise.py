@@ -113,34 +113,52 @@ def refuses(problem: Problem, machine: Machine) -> str | None:
     return None
 
 
-def live_vectors(rows: int, cols: int, vecs: int, taps: int, stride: int) -> int:
-    """Registers of one turn of the loop, a window row loaded at a time."""
-    return rows * cols * vecs + vecs * taps + vecs
-
-
-TILES = ((4, 4, 1), (2, 2, 4), (2, 4, 2), (1, 7, 2), (4, 2, 2), (2, 7, 1), (1, 4, 4), (1, 4, 2), (1, 8, 1), (2, 2, 2), (2, 2, 1), (1, 2, 2), (1, 2, 1), (1, 1, 4), (1, 1, 2), (1, 1, 1))
+TILES = (
+    *((4, 4, 1), (2, 4, 1), (2, 7, 1), (1, 7, 1), (1, 4, 1), (2, 2, 1), (1, 2, 1), (1, 1, 1)),
+    *((2, 4, 2), (4, 2, 2), (1, 7, 2), (1, 4, 2), (2, 2, 2), (1, 2, 2), (1, 1, 2)),
+    *((2, 2, 4), (1, 4, 4), (1, 2, 4), (1, 1, 4)),
+)
 
 
 def shapes(problem: Problem, machine: Machine) -> Iterator[TileShape]:
+    """Accumulators may take three quarters of the registers; windows and taps are partly read from memory by the FMAs."""
     lanes = lanes_for(problem.channels, machine)
-    taps, stride = problem.kernel[1], problem.stride[1]
     for rows, cols, vecs in TILES:
         fits = rows <= problem.out_height and cols <= problem.out_width and vecs * lanes <= problem.channels
-        if fits and live_vectors(rows, cols, vecs, taps, stride) <= machine.registers:
-            yield TileShape(rows, cols, vecs, lanes, taps, stride)
+        if fits and rows * cols * vecs <= machine.registers * 3 // 4:
+            yield TileShape(rows, cols, vecs, lanes, problem.kernel[1], problem.stride[1])
 
 
 def blockings(problem: Problem, shape: TileShape) -> Iterator[Blocking]:
     for rows in sorted({shape.rows, 2 * shape.rows, 4 * shape.rows, problem.out_height}):
-        for channels in sorted({min(problem.channels, 4 * shape.width), problem.channels}):
+        for channels in sorted({min(problem.channels, blocks * shape.width) for blocks in (1, 2, 4, 8)} | {problem.channels}):
             if rows <= problem.out_height:
                 yield Blocking(rows, channels)
 
 
+def cost(problem: Problem, shape: TileShape) -> float:
+    """Estimated cycles: for each tile the FMA or load units, whichever is busier, the epilogue, edges and a fixed share."""
+    taps_high, taps_wide = problem.kernel
+    window_rows = (shape.rows - 1) * problem.stride[0] + taps_high
+    window_cols = (shape.cols - 1) * shape.stride + taps_wide
+    outputs = shape.pixels * shape.vecs
+    loads = taps_high * shape.vecs * (shape.rows * window_cols + taps_wide)
+    fresh = window_rows * shape.cols * shape.stride * shape.vecs  # vectors that earlier tiles of the row have not brought to L1
+    tile_rows, tile_cols = -(-problem.out_height // shape.rows), -(-problem.out_width // shape.cols)
+    inner = max(0, tile_rows - 2) * max(0, tile_cols - 2) / (tile_rows * tile_cols)
+    edge = (1 - inner) * taps_high * shape.rows * window_cols
+    busy = max(outputs * taps_high * taps_wide, loads) / 2
+    tiles = tile_rows * tile_cols * -(-problem.channels // shape.width)
+    return tiles * (busy + 1.5 * outputs + 0.4 * fresh + 0.5 * edge + 25)
+
+
 def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape, Blocking]:
-    shape = next(shapes(problem, machine))
-    rows = max(shape.rows, problem.out_height // (4 * threads) if threads > 1 else problem.out_height)
-    return shape, Blocking(rows, problem.channels)
+    shape = min(shapes(problem, machine), key=lambda shape: cost(problem, shape))
+    rows = problem.out_height if threads == 1 else max(shape.rows, problem.out_height // (4 * threads))
+    pixels = problem.kernel[0] * (problem.width + problem.kernel[1] - 1)  # the rows under one row of tiles stay in L1
+    fitting = (machine.l1_bytes or 32 << 10) * 3 // 4 // (4 * pixels)
+    channels = max(8 * shape.lanes, 1 << fitting.bit_length() - 1 if fitting else 1)
+    return shape, Blocking(rows, min(problem.channels, channels))
 
 
 def bind(plan: Plan, layout: Layout) -> tuple[dict[str, int], int]:

@@ -48,9 +48,10 @@ class Graph:
                     f"{layer.name}: got input {name!r}, which no layer before it gives; expected one of {', '.join(self.shapes)}"
                 )
         try:
-            self._set_shape(layer.name, layer.output_shape(*self.input_shapes(layer)))
+            shape = layer.output_shape(*self.input_shapes(layer))
         except ValueError as error:
             raise ValueError(f"{layer.name}: {error}") from None
+        self._set_shape(layer.name, shape)
         self.layers.append(layer)
         self.output = layer.name
         return layer.name

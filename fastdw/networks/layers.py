@@ -168,4 +168,5 @@ class GlobalAveragePool2D(Layer):
         return (shape[0], 1, 1, shape[3]) if self.keepdims else (shape[0], shape[3])
 
     def prepare(self, threads: int | None, *input_shapes: Shape) -> Call:
-        return lambda x, out: fastdw.global_average_pool2d(x, keepdims=self.keepdims, out=out)
+        layer = fastdw.prepare(fastdw.global_average_pool2d, input_shapes[0])
+        return (lambda x, out: layer(x, out=out[:, 0, 0])) if self.keepdims else layer

@@ -1,6 +1,6 @@
 """Files that are no model, or a damaged one, or one with something that is not supported: one clear error each, nothing else."""
 
-import time
+import sys
 import tracemalloc
 
 import numpy as np
@@ -161,31 +161,28 @@ def refused(path, data: bytes) -> bool:
 
 
 def test_a_truncated_file(tmp_path, model_file):
-    data = model_file("kws_ref_model_int8.tflite").read_bytes()
-    lengths = sorted({*range(0, 64), *np.linspace(64, len(data) - 1, 200).astype(int).tolist(), len(data) - 1})
+    data = model_file("vww_96_float.tflite").read_bytes()
+    lengths = sorted({*range(64), *np.linspace(64, len(data), 200).astype(int).tolist(), *range(len(data) - 64, len(data))} - {len(data)})
     accepted = [length for length in lengths if not refused(tmp_path / "cut.tflite", data[:length])]
     assert accepted == []
 
 
-@pytest.mark.parametrize("name", ["kws_ref_model_int8.tflite", "vww_96_float.tflite"])
-def test_flipped_bits(tmp_path, model_file, name, pytestconfig):
-    """Most bits are weights, so half of the flips go to the tables at the end and the start."""
+@pytest.mark.parametrize("name, n_flips", [("kws_ref_model_int8.tflite", 200), ("vww_96_float.tflite", 100)])
+def test_flipped_bits(tmp_path, model_file, pytestconfig, name, n_flips):
+    """A flipped bit is refused or, in a weight, not noticed; it never costs much memory. Half of the flips go to the tables."""
     data = model_file(name).read_bytes()
-    rng = np.random.default_rng(pytestconfig.getoption("--seed", 0))
-    tables = [*range(200), *range(len(data) - 9000, len(data))]
-    places = [*rng.integers(0, len(data), 150), *rng.choice(tables, 300)]
-    tracemalloc.start()
-    start = time.perf_counter()
+    rng = np.random.default_rng(pytestconfig.getoption("--seed"))
+    tables = np.r_[:200, len(data) - 9000 : len(data)]
     n_refused = 0
-    for place in places:
+    tracemalloc.start()
+    for place in [*rng.integers(0, len(data), n_flips // 2), *rng.choice(tables, n_flips // 2)]:
         flipped = bytearray(data)
         flipped[place] ^= 1 << int(rng.integers(8))
         n_refused += refused(tmp_path / "flipped.tflite", bytes(flipped))
     peak_bytes = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert n_refused > 20
-    assert peak_bytes < 20 * len(data) + (10 << 20)
-    assert time.perf_counter() - start < 60
+    assert n_refused > 0
+    assert peak_bytes < 10 * len(data) + (10 << 20)
 
 
 @pytest.mark.parametrize(
@@ -212,6 +209,6 @@ def test_a_file_that_is_not_there(tmp_path):
 
 
 def test_without_the_tflite_package(tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "tflite", None)
+    monkeypatch.setitem(sys.modules, "tflite", None)
     with pytest.raises(ImportError, match=r"^tflite: got no such package; expected it installed, by pip install fastdw\[models\]$"):
         load_tflite(tmp_path / "any.tflite")
