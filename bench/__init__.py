@@ -5,8 +5,10 @@ data.py          inputs, weights and the float64 answer of a layer
 timing.py        samples, interleaving, pairing
 peak.py          what the FMA units can do, measured
 environment.py   the machine and the versions a result belongs to
+ours.py          fastdw as a contestant
 peers/           other systems, one file each, all with the same function
 compare.py       fastdw beside its peers
+report.py        the tables that `compare` prints
 test_*.py        fastdw alone, for pytest-benchmark
 cold_start.py    fresh processes: import, first result, compilations
 """

@@ -5,6 +5,8 @@
 Each figure is of processes of their own, on a cache directory of their own. "To the result" counts from before the process starts.
 """
 
+from __future__ import annotations
+
 import argparse
 import json
 import os
@@ -13,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 
 IMPORT = "import fastdw"
 
@@ -42,7 +45,7 @@ print(json.dumps(facts))
 """
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.cold_start", description=__doc__.partition("\n")[0])
     parser.add_argument("--runs", type=int, default=10, help="processes a figure (default: 10)")
     parser.add_argument("--network", default="mobilenet_v2")
@@ -51,25 +54,27 @@ def main(arguments=None):
     network = NETWORK.format(name=options.network)
 
     with tempfile.TemporaryDirectory() as cache:
-        runs = [run(IMPORT, cache) for _ in range(options.runs)]
-        loaded = "imports Numba" if any(facts["numba"] for facts in runs) else "imports no Numba"
-        print(f"import fastdw: {spread(facts['seconds'] for facts in runs)}, {loaded}, {memory(runs)}")
-
+        imports = [run(IMPORT, cache) for _ in range(options.runs)]
         run(FIRST_CALL, cache)
-        runs = [run(FIRST_CALL, cache) for _ in range(options.runs)]
-        print(f"first call, kernels cached: {spread(facts['to_result'] for facts in runs)} to the result, {compiled(runs)}, {memory(runs)}")
-
+        first_calls = [run(FIRST_CALL, cache) for _ in range(options.runs)]
         run(network, cache)
-        runs = [run(network, cache) for _ in range(options.runs)]
-        print(f"{options.network}, kernels cached: {spread(facts['to_result'] for facts in runs)} to the result, {compiled(runs)}, {memory(runs)}")
+        cached = [run(network, cache) for _ in range(options.runs)]
+    cold = [in_fresh_cache(network) for _ in range(max(options.runs // 3, 1))]
 
-    runs = [in_fresh_cache(network) for _ in range(max(options.runs // 3, 1))]
-    print(f"{options.network}, empty cache: {spread(facts['to_result'] for facts in runs)} to the result, {compiled(runs)}, {memory(runs)}")
+    imported = "imports Numba" if any(facts["numba"] for facts in imports) else "imports no Numba"
+    print(f"import fastdw: {spread(facts['seconds'] for facts in imports)}, {imported}, {memory(imports)}")
+    for title, runs in (
+        ("first call, its kernels cached", first_calls),
+        (f"{options.network}, its kernels cached", cached),
+        (f"{options.network}, empty cache", cold),
+    ):
+        compilations = max(len(facts["compiled"]) for facts in runs)
+        print(f"{title}: {spread(facts['to_result'] for facts in runs)} to the result, {compilations} compilations, {memory(runs)}")
     if options.list:
-        print("\n".join(f"  {name}" for name in runs[0]["compiled"]))
+        print("\n".join(f"  {name}" for name in cold[0]["compiled"]))
 
 
-def run(source, cache):
+def run(source: str, cache: str) -> dict:
     """Facts about a process that runs the source with this cache directory."""
     environment = {**os.environ, "FASTDW_CACHE_DIR": cache}
     program = f"import time\nstart = time.monotonic()\n{source}\n{REPORT}"
@@ -79,21 +84,17 @@ def run(source, cache):
     return facts | {"to_result": facts["end"] - start}
 
 
-def in_fresh_cache(source):
+def in_fresh_cache(source: str) -> dict:
     with tempfile.TemporaryDirectory() as cache:
         return run(source, cache)
 
 
-def spread(seconds):
+def spread(seconds: Iterable[float]) -> str:
     milliseconds = [1e3 * value for value in seconds]
     return f"{min(milliseconds):.0f} ms (median {statistics.median(milliseconds):.0f})"
 
 
-def compiled(runs):
-    return f"{max(len(facts['compiled']) for facts in runs)} compilations"
-
-
-def memory(runs):
+def memory(runs: list[dict]) -> str:
     return f"peak {max(facts['peak_bytes'] for facts in runs) / 2**20:.0f} MB"
 
 

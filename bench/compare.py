@@ -9,15 +9,21 @@ weights and outputs that together exceed the last cache twice: weights and outpu
 model of the peer, so that a peer pays for its entry once in all copies, fastdw once in each.
 """
 
+from __future__ import annotations
+
 import argparse
 import json
 import math
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from bench import environment, ours, peers, report
-from bench.data import TOLERANCE, largest_error, make_case, references
-from bench.layers import KINDS, NETWORKS, layers
+from bench.data import TOLERANCE, Case, largest_error, make_case, references
+from bench.layers import KINDS, NETWORKS, Layer, layers
 from bench.peak import Peak
 from bench.timing import Samples, measure
 
@@ -28,9 +34,12 @@ UNALIGNED_BYTES = 16
 PEAK = "peak"
 
 
-def main(arguments=None):
-    options = _parser().parse_args(arguments)
-    chosen = layers(options.network, options.kind, options.layers)
+def main(arguments: list[str] | None = None) -> None:
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    chosen = [layer for layer in layers(options.network, options.kind) if options.layers is None or layer.id in options.layers]
+    if not chosen:
+        parser.error("no layer of that network is of that kind and has one of those names")
     facts = environment.describe()
     versions = {name: peers.version(name) for name in options.peers}
     settings = {name: getattr(options, name) for name in ("threads", "residency", "seconds")} | {"meaning": MEANING[options.residency]}
@@ -45,10 +54,12 @@ def main(arguments=None):
     if options.json:
         document = {"schema": SCHEMA, "environment": facts, "peers": versions, "settings": settings}
         document["layers"] = [result.as_json() for result in results]
-        options.json.write_text(json.dumps(document, indent=1))
+        options.json.write_text(json.dumps(document))
+    if missing := [result.layer.id for result in results if report.OURS not in result.timed]:
+        raise SystemExit(f"fastdw took no part in {', '.join(missing)}")
 
 
-def compare(layer, options, peak):
+def compare(layer: Layer, options: argparse.Namespace, peak: Peak) -> report.LayerResult:
     """Check every contestant, then time all of them together."""
     copies = 1 if options.residency == "warm" else cold_copies(layer)
     case = make_case(layer, copies)
@@ -67,7 +78,7 @@ def compare(layer, options, peak):
     return report.LayerResult(layer, copies, peak.flops / samples[PEAK].minimum, timed, absent)
 
 
-def check(runner, case, expected):
+def check(runner: peers.Runner, case: Case, expected: list[np.ndarray]) -> float:
     """The largest error over all copies. Raises Unavailable where it is too large."""
     runner.set_input(case.x)
     runner.call()
@@ -77,45 +88,46 @@ def check(runner, case, expected):
     return error
 
 
-def cold_copies(layer):
+def cold_copies(layer: Layer) -> int:
     return max(2, math.ceil(COLD_CACHES * environment.last_cache_bytes() / (layer.weight_bytes + layer.output_bytes)))
 
 
-def _contestants(options):
+def _contestants(options: argparse.Namespace) -> dict[str, Callable[..., peers.Runner]]:
     """Functions of (layer, weights, biases, threads), by name."""
     found = {report.OURS: ours.make}
     if options.unaligned:
-        found[f"{report.OURS} +{UNALIGNED_BYTES}"] = lambda *given: ours.make(*given, offset_bytes=UNALIGNED_BYTES)
+        found[f"{report.OURS} +{UNALIGNED_BYTES}"] = partial(ours.make, offset_bytes=UNALIGNED_BYTES)
     for name in options.peers:
-        found[name] = lambda *given, name=name: peers.make(name, *given)
+        found[name] = partial(peers.make, name)
     return found
 
 
-def _of_one_copy(samples, copies):
+def _of_one_copy(samples: Samples, copies: int) -> Samples:
     return replace(samples, seconds=tuple(seconds / copies for seconds in samples.seconds))
 
 
-def _parser():
-    def names(known):
-        def parse(text):
-            chosen = text.split(",")
-            if unknown := set(chosen) - set(known):
-                raise argparse.ArgumentTypeError(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(known)}")
-            return chosen
-
-        return parse
-
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.compare", description=__doc__.partition("\n")[0])
     parser.add_argument("--kind", choices=KINDS)
     parser.add_argument("--network", choices=NETWORKS, default="mobilenet_v1")
-    parser.add_argument("--layers", type=names([layer.id for network in NETWORKS for layer in layers(network)]), metavar="ID,...")
-    parser.add_argument("--peers", type=names(peers.names()), default=peers.names(), metavar="NAME,...", help="default: all")
+    parser.add_argument("--layers", type=_names([layer.id for network in NETWORKS for layer in layers(network)]), metavar="ID,...")
+    parser.add_argument("--peers", type=_names(peers.names()), default=peers.names(), metavar="NAME,...", help="default: all")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--residency", choices=MEANING, default="warm")
     parser.add_argument("--seconds", type=float, default=3.0, help="for all contestants of a layer together (default: 3)")
     parser.add_argument("--unaligned", action="store_true", help=f"fastdw also on arrays {UNALIGNED_BYTES} bytes off alignment")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample")
     return parser
+
+
+def _names(known: list[str]) -> Callable[[str], list[str]]:
+    def parse(text: str) -> list[str]:
+        chosen = text.split(",")
+        if unknown := set(chosen) - set(known):
+            raise argparse.ArgumentTypeError(f"no {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+        return chosen
+
+    return parse
 
 
 if __name__ == "__main__":

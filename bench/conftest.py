@@ -1,5 +1,7 @@
 """What the pytest-benchmark suites share."""
 
+from __future__ import annotations
+
 import time
 from functools import cache
 

@@ -1,5 +1,7 @@
 """The machine, the versions and the commit that a result belongs to."""
 
+from __future__ import annotations
+
 import platform
 import subprocess
 from datetime import UTC, datetime
@@ -12,7 +14,7 @@ DISTRIBUTIONS = ("fastdw", "numba", "llvmlite", "numpy")
 UNKNOWN_CACHE_BYTES = 32 << 20
 
 
-def describe():
+def describe() -> dict:
     """Named facts, ready for JSON."""
     machine = host()
     return {
@@ -29,14 +31,14 @@ def describe():
     }
 
 
-def version(distribution):
+def version(distribution: str) -> str | None:
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return None
 
 
-def commit():
+def commit() -> str | None:
     """The checked-out commit, marked where the tree differs from it; None outside a repository."""
     folder = Path(__file__).parent
     try:
@@ -46,7 +48,7 @@ def commit():
         return None
 
 
-def last_cache_bytes():
+def last_cache_bytes() -> int:
     """The largest cache that the first core sees; a guess that is large enough where the system does not tell."""
     sizes = []
     for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"):

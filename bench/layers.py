@@ -1,5 +1,7 @@
 """The layers that the benchmarks time: batch 1, float32, NHWC, padding "same", a bias, and relu6 on all but dense layers."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from math import prod
 
@@ -19,14 +21,14 @@ class Layer:
     kernel: int = 1
     stride: int = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {self.kind!r}")
         if self.kind == "depthwise" and self.in_channels != self.out_channels:
             raise ValueError(f"a depthwise layer keeps its channels, not {self.in_channels} to {self.out_channels}")
 
     @property
-    def id(self):
+    def id(self) -> str:
         size = f"{self.height}x{self.width}"
         return {
             "depthwise": f"depthwise_{size}x{self.in_channels}_k{self.kernel}s{self.stride}",
@@ -36,79 +38,79 @@ class Layer:
         }[self.kind]
 
     @property
-    def activation(self):
+    def activation(self) -> str | None:
         return None if self.kind == "dense" else "relu6"
 
     @property
-    def out_height(self):
+    def out_height(self) -> int:
         return -(-self.height // self.stride)
 
     @property
-    def out_width(self):
+    def out_width(self) -> int:
         return -(-self.width // self.stride)
 
     @property
-    def in_shape(self):
+    def in_shape(self) -> tuple[int, ...]:
         return (1, self.height, self.width, self.in_channels)
 
     @property
-    def out_shape(self):
+    def out_shape(self) -> tuple[int, ...]:
         return (1, self.out_height, self.out_width, self.out_channels)
 
     @property
-    def weight_shape(self):
+    def weight_shape(self) -> tuple[int, ...]:
         return {
             "depthwise": (self.kernel, self.kernel, self.in_channels, 1),
             "conv": (self.kernel, self.kernel, self.in_channels, self.out_channels),
         }.get(self.kind, (self.in_channels, self.out_channels))
 
     @property
-    def padding(self):
+    def padding(self) -> tuple[tuple[int, int], tuple[int, int]]:
         """((top, bottom), (left, right)), TensorFlow's "same": the larger half comes last."""
 
-        def both(size, out_size):
+        def both(size: int, out_size: int) -> tuple[int, int]:
             total = max((out_size - 1) * self.stride + self.kernel - size, 0)
             return total // 2, total - total // 2
 
         return both(self.height, self.out_height), both(self.width, self.out_width)
 
     @property
-    def taps(self):
+    def taps(self) -> int:
         """Products summed into one output."""
         return self.kernel**2 * (1 if self.kind == "depthwise" else self.in_channels)
 
     @property
-    def flops(self):
+    def flops(self) -> int:
         """A multiplication and an addition for each tap of each output; taps on padding count."""
         return 2 * prod(self.out_shape) * self.taps
 
     @property
-    def weight_bytes(self):
+    def weight_bytes(self) -> int:
         return FLOAT_BYTES * (prod(self.weight_shape) + self.out_channels)
 
     @property
-    def output_bytes(self):
+    def output_bytes(self) -> int:
         return FLOAT_BYTES * prod(self.out_shape)
 
     @property
-    def bytes(self):
+    def bytes(self) -> int:
         """Every array read or written once: input, weights, bias, output."""
         return FLOAT_BYTES * prod(self.in_shape) + self.weight_bytes + self.output_bytes
 
 
-def depthwise(size, channels, stride=1, kernel=3):
+def depthwise(size: int, channels: int, stride: int = 1, kernel: int = 3) -> Layer:
     return Layer("depthwise", size, size, channels, channels, kernel, stride)
 
 
-def pointwise(size, in_channels, out_channels):
+def pointwise(size: int, in_channels: int, out_channels: int) -> Layer:
     return Layer("pointwise", size, size, in_channels, out_channels)
 
 
-def conv(size, in_channels, out_channels, kernel, stride):
+def conv(size: int, in_channels: int, out_channels: int, kernel: int, stride: int) -> Layer:
     return Layer("conv", size, size, in_channels, out_channels, kernel, stride)
 
 
-def dense(in_channels, out_channels):
+def dense(in_channels: int, out_channels: int) -> Layer:
     return Layer("dense", 1, 1, in_channels, out_channels)
 
 
@@ -138,12 +140,6 @@ MOBILENET_V1 = (
 NETWORKS = {"mobilenet_v1": MOBILENET_V1}
 
 
-def layers(network="mobilenet_v1", kind=None, ids=None):
-    """The distinct layers of a network, in its order: of one kind, or those named by `ids`."""
-    found = [layer for layer in dict.fromkeys(NETWORKS[network]) if kind in (None, layer.kind)]
-    if ids is None:
-        return found
-    unknown = set(ids) - {layer.id for layer in found}
-    if unknown:
-        raise ValueError(f"no layer {', '.join(sorted(unknown))}; there are {', '.join(layer.id for layer in found)}")
-    return [layer for layer in found if layer.id in ids]
+def layers(network: str = "mobilenet_v1", kind: str | None = None) -> list[Layer]:
+    """The distinct layers of a network, in its order; of one kind, or all."""
+    return [layer for layer in dict.fromkeys(NETWORKS[network]) if kind in (None, layer.kind)]

@@ -1,22 +1,26 @@
 """fastdw as a contestant: prepared calls, each copy writing an array of its own."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 
 import fastdw
 from bench.data import aligned_empty
+from bench.layers import Layer
 from bench.peers import Runner
 
 
-def make(layer, weights, biases, threads, offset_bytes=0):
+def make(layer: Layer, weights: list[np.ndarray], biases: list[np.ndarray], threads: int, offset_bytes: int = 0) -> Runner:
     """offset_bytes: how far behind a 64-byte boundary x and out begin."""
     prepared = [prepare(layer, weight, bias, threads) for weight, bias in zip(weights, biases, strict=True)]
     x = aligned_empty(fastdw_shape(layer, layer.in_shape), offset_bytes)
     outputs = [aligned_empty(fastdw_shape(layer, layer.out_shape), offset_bytes) for _ in weights]
     copies = list(zip(prepared, outputs, strict=True))
 
-    def call_all():
+    def call_all() -> None:
         for call, out in copies:
             call(x, out)
 
@@ -29,12 +33,12 @@ def make(layer, weights, biases, threads, offset_bytes=0):
     )
 
 
-def prepare(layer, weight, bias, threads):
+def prepare(layer: Layer, weight: np.ndarray, bias: np.ndarray, threads: int) -> fastdw.prepared.Layer:
     function, keywords = functional(layer)
     return fastdw.prepare(function, fastdw_shape(layer, layer.in_shape), weight, bias, threads=threads, **keywords)
 
 
-def functional(layer):
+def functional(layer: Layer) -> tuple[Callable[..., np.ndarray], dict]:
     """(public function, its keywords) for a layer."""
     window = {"stride": layer.stride, "padding": "same"}
     function, keywords = {
@@ -46,6 +50,6 @@ def functional(layer):
     return function, {**keywords, "activation": layer.activation}
 
 
-def fastdw_shape(layer, shape):
+def fastdw_shape(layer: Layer, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Dense layers take and give rows."""
     return (shape[0], shape[3]) if layer.kind == "dense" else shape

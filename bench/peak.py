@@ -6,9 +6,12 @@ Vectors that the CPU does not have are split by LLVM, and chains that do not fit
 number of chains and keeping the best needs no knowledge of the CPU.
 """
 
+from __future__ import annotations
+
 import argparse
 import itertools
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -19,6 +22,8 @@ from numba.extending import intrinsic
 
 LANES = (4, 8, 16)
 CHAINS = (12, 24)
+CALL_SECONDS = 0.2e-3
+THREADED_CALL_SECONDS = 5e-3  # long against the tens of microseconds that threads take to start
 
 
 @intrinsic(prefer_literal=True)
@@ -53,20 +58,20 @@ class Loop:
     lanes: int
     chains: int
     flops_per_round: int
-    run: object  # run(rounds)
+    run: Callable[[int], float]  # of rounds
 
-    def flops_per_second(self, rounds):
+    def flops_per_second(self, rounds: int) -> float:
         start = time.perf_counter()
         self.run(rounds)
         return rounds * self.flops_per_round / (time.perf_counter() - start)
 
 
-def quickest_loop():
+def quickest_loop() -> Loop:
     loops = [_loop(lanes, chains) for lanes, chains in itertools.product(LANES, CHAINS)]
     return max(loops, key=lambda loop: max(loop.flops_per_second(10_000) for _ in range(10)))
 
 
-def _loop(lanes, chains):
+def _loop(lanes: int, chains: int) -> Loop:
     @njit(nogil=True)
     def run(rounds):
         return _fma_chains(rounds, lanes, chains)
@@ -78,29 +83,28 @@ def _loop(lanes, chains):
 class Peak:
     """A contestant like any other: `call` runs the loop on every thread, `flops` in all."""
 
-    def __init__(self, threads=1):
+    def __init__(self, threads: int = 1):
         loop = quickest_loop()
         self.loop, self.threads = loop, threads
-        # starting threads costs tens of microseconds
-        seconds = 0.2e-3 if threads == 1 else 5e-3
+        seconds = CALL_SECONDS if threads == 1 else THREADED_CALL_SECONDS
         self.rounds = max(int(seconds * loop.flops_per_second(100_000) / loop.flops_per_round), 1)
         self.flops = threads * self.rounds * loop.flops_per_round
         self._pool = ThreadPoolExecutor(threads)
 
-    def call(self):
+    def call(self) -> None:
         if self.threads == 1:
             self.loop.run(self.rounds)
         else:
             list(self._pool.map(self.loop.run, [self.rounds] * self.threads))
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the FMA peak.")
     parser.add_argument("--threads", type=int, default=1)
     threads = parser.parse_args().threads
     peak = Peak(threads)
 
-    def rate():
+    def rate() -> float:
         start = time.perf_counter()
         peak.call()
         return peak.flops / (time.perf_counter() - start)

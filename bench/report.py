@@ -60,7 +60,7 @@ class LayerResult:
 
     def as_json(self) -> dict:
         layer = self.layer
-        facts = {"id": layer.id, "flops": layer.flops, "bytes": layer.bytes, "copies": self.copies, "peak_flops_per_second": self.peak_flops}
+        facts = {"id": layer.id, "flops": layer.flops, "bytes": layer.bytes, "copies": self.copies, "peak_flops": self.peak_flops}
         return facts | {"contestants": [asdict(timed) for timed in self.timed.values()], "absent": self.absent}
 
 
@@ -102,7 +102,7 @@ def summary(results: list[LayerResult]) -> str:
     """Each layer against the best peer and against the reference peer, their geometric means, and the worst layer."""
     results = [result for result in results if OURS in result.timed]
     if not results:
-        return "fastdw took no part: no ratios."
+        return "fastdw took no part, so there are no ratios."
     lines = [
         f"  {'':<30}{'/ best peer':>31}{'/ ' + REFERENCE_PEER:>18}",
         f"  {'layer':<30}{'':>14}{'minima':>8}{'medians':>9}{'minima':>9}{'medians':>9}{'% peak':>8}",
@@ -113,17 +113,19 @@ def summary(results: list[LayerResult]) -> str:
         row += f"{best.peer:>14}{best.of_minima:>8.2f}{best.of_medians:>9.2f}" if best else f"{'-':>14}{'-':>8}{'-':>9}"
         row += f"{reference.of_minima:>9.2f}{reference.of_medians:>9.2f}" if reference else f"{'-':>9}{'-':>9}"
         lines.append(row + f"{100 * result.share_of_peak(OURS):>8.1f}")
-    lines.append(_means("the best peer", {result.layer.id: result.against_best() for result in results}))
-    lines.append(_means(REFERENCE_PEER, {result.layer.id: result.against_reference() for result in results}))
+    for kind in dict.fromkeys(result.layer.kind for result in results):
+        of_kind = [result for result in results if result.layer.kind == kind]
+        lines.append(_means(f"{kind}, fastdw / best peer", {result.layer.id: result.against_best() for result in of_kind}))
+        lines.append(_means(f"{kind}, fastdw / {REFERENCE_PEER}", {result.layer.id: result.against_reference() for result in of_kind}))
     return "\n".join(lines)
 
 
-def _means(name: str, standings: dict[str, Standing | None]) -> str:
+def _means(title: str, standings: dict[str, Standing | None]) -> str:
     found = {layer: standing for layer, standing in standings.items() if standing}
     if not found:
-        return f"fastdw / {name}: took no part"
+        return f"{title}: took no part"
     minima = geometric_mean(standing.of_minima for standing in found.values())
     medians = geometric_mean(standing.of_medians for standing in found.values())
     worst = max(found, key=lambda layer: found[layer].of_minima)
-    means = f"geometric mean {minima:.3f} of minima, {medians:.3f} of medians, over {len(found)} layers"
-    return f"fastdw / {name}: {means}; worst {found[worst].of_minima:.2f} at {worst}"
+    means = f"geometric mean {minima:.3f} of minima, {medians:.3f} of medians"
+    return f"{title}: {means}; worst of {len(found)} layers {found[worst].of_minima:.2f} at {worst}"

@@ -6,6 +6,8 @@ Run it:  pytest bench/test_calls.py --benchmark-columns=min,median
 and Python cost; the JSON's `extra_info` states it as `above_launch_seconds`.
 """
 
+from __future__ import annotations
+
 import timeit
 import tracemalloc
 from functools import partial

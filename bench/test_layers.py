@@ -5,6 +5,8 @@ Run it:  pytest bench/test_layers.py --benchmark-group-by=param:threads --benchm
 The JSON's `extra_info` holds threads, FLOP, GFLOP/s and the share of the FMA peak that was measured beside each layer.
 """
 
+from __future__ import annotations
+
 import pytest
 
 from bench import ours

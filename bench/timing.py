@@ -6,10 +6,13 @@ count: threads of a pool wake up late and move between cores late (50 ms were se
 they are. Each round begins with another contestant.
 """
 
+from __future__ import annotations
+
 import gc
 import math
 import statistics
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -18,20 +21,22 @@ WARM_SECONDS = 0.1
 BLOCK_SAMPLES = 10
 LEAST_ROUNDS = 3
 
+Call = Callable[[], object]
+
 
 @dataclass(frozen=True)
 class Samples:
     """Seconds of one call, sample by sample, in the order in which they were taken."""
 
     calls_per_sample: int
-    seconds: tuple
+    seconds: tuple[float, ...]
 
     @property
-    def minimum(self):
+    def minimum(self) -> float:
         return min(self.seconds)
 
     @property
-    def median(self):
+    def median(self) -> float:
         return statistics.median(self.seconds)
 
 
@@ -45,16 +50,16 @@ class Ratio:
     high: float
 
 
-def ratio(one, other):
+def ratio(one: Samples, other: Samples) -> Ratio:
     pairs = [a / b for a, b in zip(one.seconds, other.seconds, strict=True)]
     low, *_, high = statistics.quantiles(pairs, n=10, method="inclusive")
     return Ratio(one.minimum / other.minimum, one.median / other.median, low, high)
 
 
-def measure(calls, seconds, threads=1):
+def measure(calls: dict[str, Call], seconds: float, threads: int = 1) -> dict[str, Samples]:
     """Times the functions of a dictionary for about `seconds` in all; the same number of samples for each, so that they pair up."""
     names = list(calls)
-    found = {name: [] for name in names}
+    found: dict[str, list[float]] = {name: [] for name in names}
     with _no_garbage_collection():
         counts = {name: _calls_per_sample(calls[name], threads) for name in names}
         end = time.perf_counter() + seconds
@@ -67,13 +72,13 @@ def measure(calls, seconds, threads=1):
     return {name: Samples(counts[name], tuple(found[name])) for name in names}
 
 
-def warm(call, seconds=WARM_SECONDS):
+def warm(call: Call, seconds: float = WARM_SECONDS) -> None:
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
         call()
 
 
-def _block(call, count, threads):
+def _block(call: Call, count: int, threads: int) -> list[float]:
     if threads == 1:
         call()
         return [_sample(call, count)]
@@ -81,14 +86,14 @@ def _block(call, count, threads):
     return [_sample(call, count) for _ in range(BLOCK_SAMPLES)]
 
 
-def _sample(call, count):
+def _sample(call: Call, count: int) -> float:
     start = time.perf_counter()
     for _ in range(count):
         call()
     return (time.perf_counter() - start) / count
 
 
-def _calls_per_sample(call, threads):
+def _calls_per_sample(call: Call, threads: int) -> int:
     warm(call, WARM_SECONDS if threads > 1 else SAMPLE_SECONDS)
     count = 1
     while (elapsed := count * min(_sample(call, count) for _ in range(3))) < SAMPLE_SECONDS:
@@ -97,7 +102,7 @@ def _calls_per_sample(call, threads):
 
 
 @contextmanager
-def _no_garbage_collection():
+def _no_garbage_collection() -> Iterator[None]:
     was_enabled = gc.isenabled()
     gc.collect()
     gc.disable()

@@ -50,7 +50,9 @@ def _foreign_array(value: Any, name: str) -> np.ndarray:
         try:
             return np.from_dlpack(value)
         except Exception as reason:
-            raise TypeError(f"{name}: got a {type(value).__name__} that NumPy cannot view ({shown(str(reason))}); expected a float32 array") from reason
+            raise TypeError(
+                f"{name}: got a {type(value).__name__} that NumPy cannot view ({shown(str(reason))}); expected a float32 array"
+            ) from reason
     raise TypeError(f"{name}: got {type(value).__name__}; expected a float32 array")
 
 
@@ -79,7 +81,11 @@ def padding(value: Any) -> str | Padding:
     if isinstance(value, str):
         if value in PADDINGS:
             return value
-        raise error("padding", shown(value), f"one of {', '.join(map(repr, PADDINGS))}, an integer, (rows, columns) or ((top, bottom), (left, right))")
+        raise error(
+            "padding",
+            shown(value),
+            f"one of {', '.join(map(repr, PADDINGS))}, an integer, (rows, columns) or ((top, bottom), (left, right))",
+        )
     if isinstance(value, (tuple, list)) and len(value) == 2 and all(isinstance(side, (tuple, list)) for side in value):
         rows, cols = (pair(side, "padding", 0) for side in value)
         return (rows, cols)

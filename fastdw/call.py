@@ -72,7 +72,9 @@ class Call:
     tasks: int
     workers: int
 
-    def __call__(self, x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, residual: np.ndarray | None, out: np.ndarray | None) -> np.ndarray:
+    def __call__(
+        self, x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, residual: np.ndarray | None, out: np.ndarray | None
+    ) -> np.ndarray:
         if out is None:
             out = aligned_empty(self.out_shape)
         bias = BLANK if bias is None else bias
@@ -100,7 +102,7 @@ def bind(request: Request, make_plan: Callable[[Problem, int], Plan] = planner.p
     from fastdw import launch
 
     problem, out_shape = problem_of(request)
-    out = request.out or Strided(out_shape, contiguous(out_shape))
+    out = request.out or contiguous(out_shape)
     _check_shape("out", out, out_shape)
     if request.residual is not None:
         _check_shape("residual", request.residual, out_shape)
@@ -123,8 +125,8 @@ def bind(request: Request, make_plan: Callable[[Problem, int], Plan] = planner.p
     return Call(plan, out_shape, launcher, template, template.ctypes.data, spec.task.pointer(plan.shape), tasks, workers)
 
 
-def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(4 * math.prod(shape[i + 1 :]) for i in range(len(shape)))
+def contiguous(shape: tuple[int, ...]) -> Strided:
+    return Strided(shape, tuple(4 * math.prod(shape[i + 1 :]) for i in range(len(shape))))
 
 
 def problem_of(request: Request) -> tuple[Problem, tuple[int, ...]]:
@@ -145,13 +147,13 @@ def problem_of(request: Request) -> tuple[Problem, tuple[int, ...]]:
         return Problem(POINTWISE, batch, height, width, channels, out_channels, bounds=request.bounds), (batch, height, width, out_channels)
     kernel = request.weight.shape[0], request.weight.shape[1]
     padding = _resolve_padding(request, kernel, (height, width))
-    problem = Problem(
-        kind, batch, height, width, channels, out_channels, kernel, request.stride, request.dilation, padding, request.bounds
-    )
+    problem = Problem(kind, batch, height, width, channels, out_channels, kernel, request.stride, request.dilation, padding, request.bounds)
     for side, extent, taps, dilation, pad in zip(("height", "width"), (height, width), kernel, request.dilation, padding, strict=True):
         if span(taps, dilation) > extent + sum(pad):
             raise error(
-                request.weight_name, f"a kernel that spans {span(taps, dilation)} in {side}", f"at most {extent + sum(pad)}, the padded {side} of x"
+                request.weight_name,
+                f"a kernel that spans {span(taps, dilation)} in {side}",
+                f"at most {extent + sum(pad)}, the padded {side} of x",
             )
     return problem, problem.out_shape
 
@@ -189,7 +191,11 @@ def _check_weight(request: Request) -> None:
     if weight.packed:
         accepted = POINTWISE if request.kind == DENSE else request.kind
         if weight.packed != accepted:
-            raise error(name, f"a weight packed for {weight.packed}", f"one packed for {accepted}, by pack_{accepted}{'2d' if accepted == CONV else ''}")
+            raise error(
+                name,
+                f"a weight packed for {weight.packed}",
+                f"one packed for {accepted}, by pack_{accepted}{'2d' if accepted == CONV else ''}",
+            )
     check_weight_shape(name, request.kind, weight.shape)
 
 
@@ -231,6 +237,7 @@ def _resolve_padding(request: Request, kernel: Pair, extents: Pair) -> Padding:
 def _lay(request: Request, problem: Problem, out: Strided) -> tuple[Problem, Layout]:
     """Strides of (image, row, column), and for pointwise the problem over the longest runs of pixels that all arrays share."""
     arrays = [request.x, out] + ([request.residual] if request.residual else [])
+    steps: list[tuple[int, ...]]
     if request.kind == DENSE:
         steps = [(0, 0, array.strides[0]) for array in arrays]
     elif request.kind == POOL:
@@ -240,11 +247,12 @@ def _lay(request: Request, problem: Problem, out: Strided) -> tuple[Problem, Lay
     if request.kind == POINTWISE:
         problem, steps = _longest_runs(problem, steps)
     weight = request.weight
-    strides, panel = (weight.strides[:2], 0) if request.kind == DEPTHWISE else ((weight.strides[-2:-1] or (0,)), 0)
     if weight.packed:
-        strides, panel = weight.strides, weight.panel
+        strides = weight.strides
+    else:
+        strides = weight.strides[:2] if request.kind == DEPTHWISE else weight.strides[-2:-1]
     residual = steps[2] if request.residual else None
-    return problem, Layout(steps[0], steps[1], strides, panel, request.bias is not None, residual)
+    return problem, Layout(steps[0], steps[1], strides, weight.panel, request.bias is not None, residual)
 
 
 def _longest_runs(problem: Problem, steps: list) -> tuple[Problem, list]:

@@ -8,6 +8,7 @@ threads, batch, and for raw or packed weights.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -15,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from fastdw import arguments, packing
-from fastdw.call import Call, Request, Strided, Weight, bind, check_weight_shape
+from fastdw.call import Call, Request, Strided, Weight, bind, check_weight_shape, contiguous
 from fastdw.kernels.panels import panels_for
-from fastdw.kernels.spec import Plan
+from fastdw.kernels.spec import Plan, SeparablePlan
 from fastdw.machine import host
 from fastdw.packing import PackedWeight, aligned_empty
 from fastdw.problem import CONV, DENSE, DEPTHWISE, POINTWISE, POOL
@@ -211,27 +212,26 @@ def pack_conv2d(weight, *, flush_subnormals=False) -> PackedWeight:
     return packing.lay_panels(CONV, weight, panels_for(weight.shape[-1], host()))
 
 
-def explain(function: Callable, *args, **keywords) -> Plan | tuple[Plan, ...]:
+def explain(function: Callable, *args, **keywords) -> Plan | SeparablePlan:
     """How a call would be computed: explain(fastdw.depthwise_conv2d, x, weight, stride=2).
 
     Args:
       function: a public call of fastdw; then its own arguments. In place of x its shape will do.
 
     Returns:
-      The plan, with a readable repr: kernel, tile, blocking, why, flops, bytes, scratch. For separable_conv2d two plans.
+      The plan, with a readable repr: kernel, tile, blocking, why, flops, bytes, scratch. For separable_conv2d two plans
+      and the scratch between them.
     """
     if function not in _KINDS:
         raise TypeError(f"function: got {arguments.shown(function)}; expected one of {', '.join(f.__name__ for f in _KINDS)}")
     given = inspect.signature(function).bind(*args, **keywords).arguments
     given.pop("keepdims", None)
     if isinstance(given["x"], (tuple, list)):
-        given["x"] = np.broadcast_to(np.float32(0), (*given["x"][:-1], 1)).repeat(given["x"][-1], axis=-1)
+        given["x"] = contiguous(tuple(arguments.integer(extent, "x", 1) for extent in given["x"]))
     if function is separable_conv2d:
-        gathered = _gather_separable(**given, hidden=lambda shape: np.empty(shape, np.float32))
-    else:
-        gathered = (_gather(_KINDS[function], **given),)
-    plans = tuple(_bound(request).plan for request, *_ in gathered)
-    return plans if len(plans) > 1 else plans[0]
+        first, second = (_bound(gathered[0]) for gathered in _gather_separable(**given, hidden=contiguous))
+        return SeparablePlan(first.plan, second.plan, 4 * math.prod(first.out_shape))
+    return _bound(_gather(_KINDS[function], **given)[0]).plan
 
 
 _KINDS = {
@@ -262,7 +262,8 @@ def _gather(
     threads=None,
     names: tuple[str, str, str] = ("weight", "bias", "activation"),
 ) -> Gathered:
-    x = arguments.array(x, "x")
+    if not isinstance(x, Strided):
+        x = arguments.array(x, "x")
     weight, weight_key = _weight(kind, weight, names[0])
     if bias is not None:
         bias = _bias(bias, names[1])
@@ -306,13 +307,23 @@ def _gather_separable(
 ) -> tuple[Gathered, Gathered]:
     """The two calls, with memory between them from `hidden(shape)`. Both are checked before either runs."""
     names = ("depthwise_weight", "depthwise_bias", "depthwise_activation")
-    first = _gather(DEPTHWISE, x, depthwise_weight, depthwise_bias, stride, padding, dilation, depthwise_activation, threads=threads, names=names)
+    first = _gather(
+        DEPTHWISE, x, depthwise_weight, depthwise_bias, stride, padding, dilation, depthwise_activation, threads=threads, names=names
+    )
     between = hidden(_bound(first[0]).out_shape)
     names = ("pointwise_weight", "pointwise_bias", "activation")
     second = _gather(
-        POINTWISE, between, pointwise_weight, pointwise_bias, activation=activation, residual=residual, out=out, threads=threads, names=names
+        POINTWISE,
+        between,
+        pointwise_weight,
+        pointwise_bias,
+        activation=activation,
+        residual=residual,
+        out=out,
+        threads=threads,
+        names=names,
     )
-    if out is not None and np.may_share_memory(first[1], out) and np.shares_memory(first[1], out):
+    if out is not None and isinstance(x, np.ndarray) and np.shares_memory(x, out):
         raise arguments.error("out", "an array that overlaps x", "memory of its own")
     return (*first[:-1], between), second
 

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from functools import cached_property, update_wrapper
+from typing import Any
 
 from fastdw.tile.shapes import TileShape
 
-OPTIONS = {"nogil": True, "error_model": "numpy"}  # and no fastmath: it would break infinities and bit equality
+OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}  # and no fastmath: it would break infinities and bit equality
 _LOCK = threading.RLock()
 _KEPT: list = []  # dispatchers own the machine code of their entry points
 
@@ -21,9 +23,13 @@ def _dispatcher(function: Callable, cached: bool, **options):
 
     dispatcher = njit(**OPTIONS, **options)(function)
     if cached:
-        from fastdw.kernel_cache import KernelCache
-
-        dispatcher._cache = KernelCache(f"{function.__module__.rpartition('.')[2]}.{function.__name__}")
+        try:
+            from fastdw.kernel_cache import KernelCache
+        except ImportError:  # another Numba, whose internals have moved: its own cache will do
+            with suppress(RuntimeError):
+                dispatcher.enable_caching()
+        else:
+            dispatcher._cache = KernelCache(f"{function.__module__.rpartition('.')[2]}.{function.__name__}")
     return dispatcher
 
 
@@ -31,7 +37,7 @@ def _compiled(dispatcher, signature: tuple):
     """The compile result for a signature, from memory, disk or the compiler."""
     with _LOCK:
         if signature not in dispatcher.overloads:
-            with dispatcher._cache.lock():
+            with getattr(dispatcher._cache, "lock", nullcontext)():
                 dispatcher.compile(signature)
         return dispatcher.overloads[signature]
 
@@ -73,7 +79,10 @@ class Task:
         return _dispatcher(self.function, cached=True)
 
     def pointer(self, shape: TileShape) -> int:
-        """The address of the machine code for a shape, compiled or loaded on first use: void(opaque pointer, int64 context, int64 index)."""
+        """The address of the machine code for a shape, compiled or loaded on first use.
+
+        In C: void(void *unused, int64_t context, int64_t index).
+        """
         if shape not in self._pointers:
             from numba import types
 

@@ -61,7 +61,9 @@ def directory() -> Path | None:
             _delete_unused(root, keep=path)
         return path
     except OSError as error:
-        LOG.warning("kernels are compiled anew in each process: the cache %s cannot be written (%s); FASTDW_CACHE_DIR names another", root, error)
+        LOG.warning(
+            "kernels are compiled anew in each process: the cache %s cannot be written (%s); FASTDW_CACHE_DIR names another", root, error
+        )
         return None
 
 

@@ -42,7 +42,9 @@ register_model(ArrayAddress)(lambda manager, typ: models.PrimitiveModel(manager,
 
 @unbox(ArrayAddress)
 def _unbox_address(typ, array, c):
-    return NativeValue(c.builder.load(c.builder.bitcast(c.builder.gep(c.builder.bitcast(array, I8.as_pointer()), [I64(ARRAY_DATA)]), I64.as_pointer())))
+    return NativeValue(
+        c.builder.load(c.builder.bitcast(c.builder.gep(c.builder.bitcast(array, I8.as_pointer()), [I64(ARRAY_DATA)]), I64.as_pointer()))
+    )
 
 
 @intrinsic
@@ -68,7 +70,9 @@ def _copy_context(typing_context, template):
     def codegen(context, builder, signature, args):
         block = cgutils.alloca_once(builder, ir.ArrayType(I64, COUNTER + 8))
         block.align = 64
-        cgutils.raw_memcpy(builder, builder.bitcast(block, I64.as_pointer()), builder.inttoptr(args[0], I64.as_pointer()), I64(CONTEXT_FIELDS), 8)
+        cgutils.raw_memcpy(
+            builder, builder.bitcast(block, I64.as_pointer()), builder.inttoptr(args[0], I64.as_pointer()), I64(CONTEXT_FIELDS), 8
+        )
         return builder.ptrtoint(block, I64)
 
     return types.intp(types.intp), codegen
@@ -225,7 +229,7 @@ def _masked(launch: Callable[..., int], arguments: tuple, workers: int, mask: in
 @cache
 def thread_limit() -> int:
     """How many threads a call may use: those of Numba's pool, bounded by affinity and quota."""
-    return min(config.NUMBA_NUM_THREADS, usable_cores())
+    return min(config.NUMBA_NUM_THREADS, usable_cores())  # type: ignore[attr-defined]
 
 
 @cache

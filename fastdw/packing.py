@@ -19,7 +19,7 @@ def aligned_empty(shape: tuple[int, ...] | int) -> np.ndarray:
     """float32, uninitialised, starting on a 64-byte boundary."""
     count = math.prod(shape) if isinstance(shape, tuple) else shape
     raw = np.empty(4 * count + ALIGNMENT, np.uint8)
-    address = ctypes.addressof(ctypes.c_char.from_buffer(raw))  # a third of the time of raw.ctypes.data
+    address = ctypes.addressof(ctypes.c_char.from_buffer(raw.data))  # a third of the time of raw.ctypes.data
     return np.ndarray(shape, np.float32, raw, -address % ALIGNMENT)
 
 
@@ -57,11 +57,11 @@ def flushed(weight: np.ndarray) -> np.ndarray:
 def lay_depthwise(weight: np.ndarray) -> PackedWeight:
     """One filter tap after the other, each on cache lines of its own, an odd number of them.
 
-        weight [kernel_h][kernel_w][out_channels]
+    weight [kernel_h][kernel_w][out_channels]
 
-        tap 0  | c0 c1 c2 ... | spare |      An odd number of lines, so that the taps of a tile do not meet in
-        tap 1  | c0 c1 c2 ... | spare |      one set of the L1 cache when out_channels is a power of two.
-        ...
+    tap 0  | c0 c1 c2 ... | spare |      An odd number of lines, so that the taps of a tile do not meet in
+    tap 1  | c0 c1 c2 ... | spare |      one set of the L1 cache when out_channels is a power of two.
+    ...
     """
     kernel_h, kernel_w = weight.shape[:2]
     channels = math.prod(weight.shape[2:])
@@ -110,11 +110,11 @@ class Panels:
 def lay_panels(kind: str, weight: np.ndarray, panels: Panels) -> PackedWeight:
     """Panels of columns, each a depth x width strip in the order in which the kernel reads it.
 
-        weight [depth][columns], depth = kernel_h * kernel_w * in_channels
+    weight [depth][columns], depth = kernel_h * kernel_w * in_channels
 
-        panel 0   | row 0: n0 ... | row 1: n0 ... | ... | row depth-1 |
-        panel 1   | row 0: n32 .. | row 1: n32 .. | ...
-        last      | row 0: columns-width ...                               (steps back, overlaps its neighbour)
+    panel 0   | row 0: n0 ... | row 1: n0 ... | ... | row depth-1 |
+    panel 1   | row 0: n32 .. | row 1: n32 .. | ...
+    last      | row 0: columns-width ...                               (steps back, overlaps its neighbour)
     """
     matrix = weight.reshape(-1, panels.columns)
     data = aligned_empty((panels.count, matrix.shape[0], panels.width))

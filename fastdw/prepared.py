@@ -71,12 +71,21 @@ class Layer:
         if x.shape != self.x_shape:
             raise arguments.error("x", f"shape {x.shape}", f"{self.x_shape}, which the layer was prepared for")
         if (residual is not None) != self._takes_residual:
-            raise arguments.error("residual", *("an array", "none: prepare with residual=True to add one") if residual is not None else ("None", "an array: the layer was prepared with residual=True"))
+            raise arguments.error(
+                "residual",
+                *("an array", "none: prepare with residual=True to add one")
+                if residual is not None
+                else ("None", "an array: the layer was prepared with residual=True"),
+            )
         if residual is not None:
             residual = arguments.array(residual, "residual")
         if out is not None:
             functional._writable(out)
-        strides = (x.strides, None if out is None else (out.shape, out.strides), None if residual is None else (residual.shape, residual.strides))
+        strides = (
+            x.strides,
+            None if out is None else (out.shape, out.strides),
+            None if residual is None else (residual.shape, residual.strides),
+        )
         call = self._calls.get(strides)
         if call is None:
             request = self._request._replace(
@@ -138,25 +147,16 @@ def prepare(function: Callable, x_shape: tuple[int, ...], *weights, residual: bo
     if function is functional.separable_conv2d:
         return _prepare_separable(shape, *weights, residual=residual, **keywords)
     kind = functional._KINDS[function]
-    if kind == POOL:
-        return _prepare(kind, shape, None, None, False, {})
-    return _prepare(kind, shape, *_weight_and_bias(*weights, **{k: keywords.pop(k) for k in ("weight", "bias") if k in keywords}), residual, keywords)
+    return _prepare(kind, shape, *weights, residual=residual, **keywords)
 
 
-def _weight_and_bias(weight, bias=None):
-    return weight, bias
-
-
-def _prepare(kind: str, shape: tuple[int, ...], weight: Any, bias: Any, residual: bool, keywords: dict) -> Layer:
+def _prepare(kind: str, shape: tuple[int, ...], weight: Any = None, bias: Any = None, *, residual: bool = False, **keywords) -> Layer:
     if kind != POOL and not isinstance(weight, PackedWeight):
         weight = _PACK[kind](weight)
     bias = None if bias is None else arguments.array(bias, "bias").copy()
-    x = np.broadcast_to(np.float32(0), shape)
-    request, _, weight, bias, _, _ = functional._gather(kind, x, weight, bias, **keywords)
-    request = request._replace(x=Strided(shape, contiguous(shape)))
+    request, _, weight, bias, _, _ = functional._gather(kind, contiguous(shape), weight, bias, **keywords)
     if residual:
-        out_shape = problem_of(request)[1]
-        request = request._replace(residual=Strided(out_shape, contiguous(out_shape)))
+        request = request._replace(residual=contiguous(problem_of(request)[1]))
     return Layer(request, weight, bias)
 
 
@@ -164,6 +164,8 @@ def _prepare_separable(
     shape, depthwise_weight, pointwise_weight, depthwise_bias=None, pointwise_bias=None, *, residual=False,
     depthwise_activation=None, activation=None, threads=None, **window,
 ) -> SeparableLayer:  # fmt: skip
-    first = _prepare(DEPTHWISE, shape, depthwise_weight, depthwise_bias, False, {"activation": depthwise_activation, "threads": threads, **window})
-    second = _prepare(POINTWISE, first.out_shape, pointwise_weight, pointwise_bias, residual, {"activation": activation, "threads": threads})
+    first = _prepare(DEPTHWISE, shape, depthwise_weight, depthwise_bias, activation=depthwise_activation, threads=threads, **window)
+    second = _prepare(
+        POINTWISE, first.out_shape, pointwise_weight, pointwise_bias, residual=residual, activation=activation, threads=threads
+    )
     return SeparableLayer(first, second)

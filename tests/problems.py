@@ -15,6 +15,9 @@ from types import ModuleType
 import numpy as np
 import oracle
 
+import fastdw
+from fastdw.packing import PackedWeight
+
 CALLS = ("depthwise_conv2d", "pointwise_conv2d", "conv2d", "separable_conv2d", "dense", "global_average_pool2d")
 LARGEST = 400_000  # multiplications of one case
 
@@ -45,6 +48,10 @@ class Case:
     def run(self, functions: ModuleType, **changes):
         """The call of this name in fastdw, or its meaning in an oracle."""
         return getattr(functions, self.call)(**self.arrays | self.keywords | changes)
+
+    def packed(self) -> dict[str, PackedWeight]:
+        """The weights, packed, by parameter name."""
+        return {name: pack(self.arrays[name]) for name, pack in PACKERS[self.call].items()}
 
     def rerun(self, file: str) -> str:
         """What failed, and the line that runs it alone in a test file."""
@@ -134,6 +141,11 @@ class _Draw:
         array.flags.writeable = self.chance(0.7)
         return array
 
+    def parameter(self, *shape: int) -> np.ndarray:
+        """A weight or bias: mostly contiguous, or in any other layout."""
+        values = self.values(*shape)
+        return self.pick(values, values, values, self.scattered(values), np.asfortranarray(values), np.repeat(values, 2, -1)[..., ::2])
+
     def optional(self, probability: float, **arrays: np.ndarray) -> dict[str, np.ndarray]:
         return arrays if self.chance(probability) else {}
 
@@ -156,12 +168,12 @@ def _image_for(draw: _Draw, kernel: tuple[int, int], geometry: dict) -> tuple[in
 
 
 def _depthwise_weight(draw: _Draw, kernel: tuple[int, int], channels: int, multiplier: int) -> np.ndarray:
-    weight = draw.values(*kernel, channels, multiplier)
-    return weight[..., 0].copy() if multiplier == 1 and draw.chance(0.3) else weight
+    is_three_dimensional = multiplier == 1 and draw.chance(0.3)
+    return draw.parameter(*kernel, channels) if is_three_dimensional else draw.parameter(*kernel, channels, multiplier)
 
 
 def _pointwise_weight(draw: _Draw, channels: int, out_channels: int) -> np.ndarray:
-    weight = draw.values(channels, out_channels)
+    weight = draw.parameter(channels, out_channels)
     return weight[None, None] if draw.chance(0.3) else weight
 
 
@@ -175,7 +187,7 @@ def _depthwise_conv2d(draw: _Draw) -> Case:
     if n_multiplications > LARGEST:
         return _depthwise_conv2d(draw)
     arrays = dict(x=draw.input(batch, *size, channels), weight=_depthwise_weight(draw, kernel, channels, multiplier))
-    arrays |= draw.optional(0.7, bias=draw.values(out_shape[-1]))
+    arrays |= draw.optional(0.7, bias=draw.parameter(out_shape[-1]))
     arrays |= draw.optional(0.3, residual=draw.input(*out_shape))
     return draw.case(arrays, geometry | dict(activation=draw.activation()), out_shape, n_multiplications)
 
@@ -187,7 +199,7 @@ def _pointwise_conv2d(draw: _Draw) -> Case:
     if n_multiplications > LARGEST:
         return _pointwise_conv2d(draw)
     arrays = dict(x=draw.input(batch, *size, channels), weight=_pointwise_weight(draw, channels, out_channels))
-    arrays |= draw.optional(0.7, bias=draw.values(out_channels))
+    arrays |= draw.optional(0.7, bias=draw.parameter(out_channels))
     arrays |= draw.optional(0.3, residual=draw.input(*out_shape))
     return draw.case(arrays, dict(activation=draw.activation()), out_shape, n_multiplications)
 
@@ -201,8 +213,8 @@ def _conv2d(draw: _Draw) -> Case:
     n_multiplications = int(np.prod(out_shape)) * kernel[0] * kernel[1] * channels
     if n_multiplications > LARGEST:
         return _conv2d(draw)
-    arrays = dict(x=draw.input(batch, *size, channels), weight=draw.values(*kernel, channels, out_channels))
-    arrays |= draw.optional(0.7, bias=draw.values(out_channels))
+    arrays = dict(x=draw.input(batch, *size, channels), weight=draw.parameter(*kernel, channels, out_channels))
+    arrays |= draw.optional(0.7, bias=draw.parameter(out_channels))
     arrays |= draw.optional(0.3, residual=draw.input(*out_shape))
     return draw.case(arrays, geometry | dict(activation=draw.activation()), out_shape, n_multiplications)
 
@@ -222,8 +234,8 @@ def _separable_conv2d(draw: _Draw) -> Case:
         depthwise_weight=_depthwise_weight(draw, kernel, channels, multiplier),
         pointwise_weight=_pointwise_weight(draw, middle_channels, out_channels),
     )
-    arrays |= draw.optional(0.6, depthwise_bias=draw.values(middle_channels))
-    arrays |= draw.optional(0.6, pointwise_bias=draw.values(out_channels))
+    arrays |= draw.optional(0.6, depthwise_bias=draw.parameter(middle_channels))
+    arrays |= draw.optional(0.6, pointwise_bias=draw.parameter(out_channels))
     arrays |= draw.optional(0.3, residual=draw.input(batch, *out_size, out_channels))
     activations = dict(depthwise_activation=draw.activation(), activation=draw.activation())
     return draw.case(arrays, geometry | activations, (batch, *out_size, out_channels), n_multiplications)
@@ -233,8 +245,8 @@ def _dense(draw: _Draw) -> Case:
     batch, channels, out_channels = draw.pick(1, 1, 2, draw.up_to(20)), draw.up_to(600), draw.up_to(600)
     if batch * channels * out_channels > LARGEST:
         return _dense(draw)
-    arrays = dict(x=draw.input(batch, channels), weight=draw.values(channels, out_channels))
-    arrays |= draw.optional(0.7, bias=draw.values(out_channels))
+    arrays = dict(x=draw.input(batch, channels), weight=draw.parameter(channels, out_channels))
+    arrays |= draw.optional(0.7, bias=draw.parameter(out_channels))
     return draw.case(arrays, dict(activation=draw.activation()), (batch, out_channels), batch * channels * out_channels)
 
 
@@ -252,4 +264,13 @@ MAKERS = {
     "separable_conv2d": _separable_conv2d,
     "dense": _dense,
     "global_average_pool2d": _global_average_pool2d,
+}
+
+PACKERS = {
+    "depthwise_conv2d": {"weight": fastdw.pack_depthwise},
+    "pointwise_conv2d": {"weight": fastdw.pack_pointwise},
+    "conv2d": {"weight": fastdw.pack_conv2d},
+    "separable_conv2d": {"depthwise_weight": fastdw.pack_depthwise, "pointwise_weight": fastdw.pack_pointwise},
+    "dense": {"weight": fastdw.pack_pointwise},
+    "global_average_pool2d": {},
 }

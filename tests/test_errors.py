@@ -1,5 +1,6 @@
 """Wrong calls: each is refused before any compiled code runs, with the argument, what came and what was wanted."""
 
+import math
 import re
 
 import numpy as np
@@ -24,6 +25,16 @@ def read_only(array: np.ndarray) -> np.ndarray:
     return array
 
 
+def unaligned(array: np.ndarray) -> np.ndarray:
+    """Its elements two bytes off."""
+    return np.frombuffer(b"--" + array.tobytes(), array.dtype, offset=2).reshape(array.shape)
+
+
+def as_strided(*strides: int) -> np.ndarray:
+    """[1, 8, 9, 24] with elements that share memory."""
+    return np.lib.stride_tricks.as_strided(zeros(8 * 9 * 24), (1, 8, 9, 24), strides)
+
+
 def with_value(array: np.ndarray, value: float) -> np.ndarray:
     array = array.copy()
     array.flat[array.size // 2] = value
@@ -44,8 +55,14 @@ def residual_under_out() -> dict:
 
 
 def weight_under_out() -> dict:
-    buffer = zeros(1, 8, 9, 24)
-    return dict(weight=buffer.reshape(-1)[: 16 * 24].reshape(16, 24), out=buffer)
+    out = np.ones((1, 8, 9, 24), np.float32)
+    return dict(weight=out.reshape(-1)[: 16 * 24].reshape(16, 24), out=out)
+
+
+def separable_under_out(**under: tuple[int, ...]) -> tuple[str, dict]:
+    """out of separable_conv2d, and the argument of a given shape at its beginning."""
+    out = np.ones((1, 6, 7, 24), np.float32)
+    return separable(**{name: out.reshape(-1)[: math.prod(shape)].reshape(shape) for name, shape in under.items()}, out=out)
 
 
 def depthwise(**changes) -> tuple[str, dict]:
@@ -109,6 +126,8 @@ WRONG = [
     (pointwise(x=zeros(1, 16, 8, 9)), ValueError, "x|weight", "", "NCHW"),
     (conv(x=zeros(1, 16, 8, 9)), ValueError, "x|weight", "", "NCHW"),
     (separable(x=zeros(1, 16, 8, 9)), ValueError, "x|depthwise_weight", "", "NCHW"),
+    (depthwise(x=unaligned(X)), ValueError, "x", "aligned", "aligned"),
+    (depthwise(x=np.ma.masked_array(X)), TypeError, "x", "mask", "float32"),
     # weight
     (depthwise(weight=None), TypeError, "weight", "None", "array"),
     (depthwise(weight=DEPTHWISE.tolist()), TypeError, "weight", "list", "array"),
@@ -116,6 +135,7 @@ WRONG = [
     (depthwise(weight=zeros(3, 3, 7, 1)), ValueError, "weight", "7", "16"),
     (depthwise(weight=zeros(3, 3)), ValueError, "weight", "2|shape", "kernel_h"),
     (depthwise(weight=zeros(3, 3, 16, 1, 1)), ValueError, "weight", "5|shape", "kernel_h"),
+    (depthwise(weight=np.ones((1,) * 64, np.float32)), ValueError, "weight", "shape|64", "kernel_h"),
     (depthwise(weight=zeros(3, 3, 16, 0)), ValueError, "weight", "0", "1|empty|positive"),
     (depthwise(weight=zeros(0, 3, 16, 1)), ValueError, "weight", "0", "1|empty|positive"),
     (depthwise(weight=with_value(DEPTHWISE, np.nan)), ValueError, "weight", "NaN", "finite"),
@@ -162,6 +182,9 @@ WRONG = [
     (conv(stride=True), TypeError, "stride", "True|bool", "int"),
     (conv(dilation=0), ValueError, "dilation", "0", "1|positive"),
     (conv(dilation=(2, -2)), ValueError, "dilation", "-2", "1|positive"),
+    (depthwise(stride=2**70), ValueError, "stride", "1180591620717411303424", ""),
+    (depthwise(padding=2**70), ValueError, "padding", "1180591620717411303424", ""),
+    (depthwise(padding=np.array([[1, 2], [0, 0]])), TypeError, "padding", "array", "top"),
     (separable(dilation=2.0), TypeError, "dilation", "2.0|float", "int"),
     (depthwise(padding="full"), ValueError, "padding", "full", "same"),
     (depthwise(padding="VALID"), ValueError, "padding", "VALID", "valid"),
@@ -181,6 +204,8 @@ WRONG = [
     (depthwise(activation=(0, np.nan)), ValueError, "activation", "nan", "low|number"),
     (depthwise(activation=(0, 1, 6)), ValueError, "activation", "0, 1, 6", "low"),
     (depthwise(activation=("0", "6")), (TypeError, ValueError), "activation", "0", "low|number"),
+    (depthwise(activation=(0, 10**400)), ValueError, "activation", "1000", "low|float32"),
+    (depthwise(activation=(0, 1e300)), ValueError, "activation", "1e.?300", "low|float32"),
     (dense(activation="softmax"), ValueError, "activation", "softmax", "relu6"),
     (separable(depthwise_activation="tanh"), ValueError, "depthwise_activation", "tanh", "relu6"),
     # residual
@@ -200,13 +225,18 @@ WRONG = [
     (dense(out=zeros(2, 16)), ValueError, "out", "16", "24"),
     (pool(out=zeros(1, 1, 1, 16)), ValueError, "out", "1, 1, 1, 16", "1, 16"),
     (pool(out=zeros(1, 16), keepdims=True), ValueError, "out", "1, 16", "1, 1, "),
-    (pool(out=X[:, 0, 0]), ValueError, "out", "overlap|x", "overlap|memory|apart"),
-    (("pointwise_conv2d", overlapping(0)), ValueError, "out", "overlap|x", "overlap|memory|apart"),
-    (("pointwise_conv2d", overlapping(1)), ValueError, "out", "overlap|x", "overlap|memory|apart"),
-    (("pointwise_conv2d", overlapping(X.size - 1)), ValueError, "out", "overlap|x", "overlap|memory|apart"),
-    (("pointwise_conv2d", overlapping(1 - X.size)), ValueError, "out", "overlap|x", "overlap|memory|apart"),
-    (pointwise(**residual_under_out()), ValueError, "out", "overlap|residual", "overlap|memory|apart"),
-    (pointwise(**weight_under_out()), ValueError, "out", "overlap|weight", "overlap|memory|apart"),
+    (pool(out=X[:, 0, 0]), ValueError, "out", "overlap|x", "own|apart"),
+    (("pointwise_conv2d", overlapping(0)), ValueError, "out", "overlap|x", "own|apart"),
+    (("pointwise_conv2d", overlapping(1)), ValueError, "out", "overlap|x", "own|apart"),
+    (("pointwise_conv2d", overlapping(X.size - 1)), ValueError, "out", "overlap|x", "own|apart"),
+    (("pointwise_conv2d", overlapping(1 - X.size)), ValueError, "out", "overlap|x", "own|apart"),
+    (pointwise(**residual_under_out()), ValueError, "out", "overlap|residual", "own|apart"),
+    (pointwise(**weight_under_out()), ValueError, "out", "overlap|weight", "own|apart"),
+    (pointwise(out=as_strided(0, 0, 96, 4)), ValueError, "out", "overlap", "own|apart"),
+    (pointwise(out=as_strided(0, 9 * 96, 4, 4)), ValueError, "out", "overlap", "own|apart"),
+    (separable_under_out(depthwise_weight=(3, 3, 16, 1)), ValueError, "out", "overlap.*depthwise_weight", "own|apart"),
+    (separable_under_out(depthwise_bias=(16,)), ValueError, "out", "overlap.*depthwise_bias", "own|apart"),
+    (separable_under_out(pointwise_weight=(16, 24)), ValueError, "out", "overlap.*pointwise_weight", "own|apart"),
     # threads and the rest
     (depthwise(threads=0), ValueError, "threads", "0", "1|positive"),
     (pointwise(threads=-1), ValueError, "threads", "-1", "1|positive"),

@@ -9,6 +9,7 @@ import stated_order
 import fastdw
 
 CHUNK = 50
+SHOWN = 3  # failures of a chunk
 COUNTS = {
     "depthwise_conv2d": 800,
     "pointwise_conv2d": 500,
@@ -38,7 +39,7 @@ def test_random_problems(call, start, count):
         except Exception as error:
             failures.append(f"{type(error).__name__}: {error}\n{case.rerun(__file__)}")
     if failures:
-        pytest.fail(f"{len(failures)} of {count} problems:\n\n" + "\n\n".join(failures), pytrace=False)
+        pytest.fail(f"{len(failures)} of {count} problems, such as\n\n" + "\n\n".join(failures[:SHOWN]), pytrace=False)
 
 
 def check(case: problems.Case) -> None:
@@ -92,11 +93,7 @@ def image_by_image(case):
 
 
 def packed_weights(case):
-    return case.run(fastdw, **packed(case))
-
-
-def packed(case) -> dict:
-    return {name: pack(case.arrays[name]) for name, pack in PACKERS[case.call].items()}
+    return case.run(fastdw, **case.packed())
 
 
 def prepared_layer(case):
@@ -107,13 +104,6 @@ def prepared_layer(case):
     return layer(case.arrays["x"], residual=residual)
 
 
-PACKERS = {
-    "depthwise_conv2d": dict(weight=fastdw.pack_depthwise),
-    "pointwise_conv2d": dict(weight=fastdw.pack_pointwise),
-    "conv2d": dict(weight=fastdw.pack_conv2d),
-    "separable_conv2d": dict(depthwise_weight=fastdw.pack_depthwise, pointwise_weight=fastdw.pack_pointwise),
-    "dense": dict(weight=fastdw.pack_pointwise),
-}
 ALWAYS = [new_array, image_by_image, prepared_layer]
 WITH_WEIGHTS = [*ALWAYS, one_thread, two_threads, packed_weights]
 OTHER_WAYS = {call: ALWAYS if call == "global_average_pool2d" else WITH_WEIGHTS for call in problems.CALLS}

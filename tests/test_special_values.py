@@ -101,6 +101,14 @@ def test_a_zero_result_is_positive(bias):
     assert (y == 0).all() and not np.signbit(y).any()
 
 
+def test_the_sign_of_a_zero_bound_does_not_depend_on_earlier_calls():
+    x, weight = -ones(1, 2, 2, 8), ones(8, 8)
+    first = fastdw.pointwise_conv2d(x, weight, activation=(-0.0, 5.0))
+    fastdw.pointwise_conv2d(x, weight, activation=(0.0, 7.0))
+    then = fastdw.pointwise_conv2d(x, weight, activation=(-0.0, 7.0))
+    stated_order.check_bits(then, first, "a clamp at -0")
+
+
 def test_padding_is_positive_zero_even_beside_infinities():
     x = np.full((1, 1, 1, 8), INF)
     y = fastdw.depthwise_conv2d(x, ones(3, 3, 8, 1), padding=2)

@@ -1,14 +1,17 @@
 """NumPy's matmul, that is its BLAS, with bias and relu6 in place: pointwise and dense layers."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from bench.data import aligned_copy, aligned_empty
+from bench.layers import Layer
 from bench.peers import Runner, Unavailable
 
 DISTRIBUTION = "numpy"
 
 
-def make(layer, weights, biases, threads):
+def make(layer: Layer, weights: list[np.ndarray], biases: list[np.ndarray], threads: int) -> Runner:
     if layer.kind not in ("pointwise", "dense"):
         raise Unavailable("matrix products only")
     try:

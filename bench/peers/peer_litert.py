@@ -1,17 +1,20 @@
 """LiteRT (TensorFlow Lite) with its XNNPACK delegate, which it applies by default: NHWC, every copy one operator of one model."""
 
+from __future__ import annotations
+
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
+from bench.layers import Layer
 from bench.peers import Runner
 
 DISTRIBUTION = "ai-edge-litert"
 SCHEMA_VERSION = 3
 
 
-def make(layer, weights, biases, threads):
+def make(layer: Layer, weights: list[np.ndarray], biases: list[np.ndarray], threads: int) -> Runner:
     interpreter = Interpreter(model_content=_model(layer, weights, biases), num_threads=threads)
     interpreter.allocate_tensors()
     input_index = interpreter.get_input_details()[0]["index"]
@@ -68,21 +71,21 @@ def _model(layer, weights, biases):
 
 def _operator(layer):
     """(operator code, type of its options, options)."""
+    codes, types = schema.BuiltinOperator, schema.BuiltinOptions
     if layer.kind == "dense":
-        code, options_type, options = schema.BuiltinOperator.FULLY_CONNECTED, schema.BuiltinOptions.FullyConnectedOptions, schema.FullyConnectedOptionsT()
+        code, options_type, options = codes.FULLY_CONNECTED, types.FullyConnectedOptions, schema.FullyConnectedOptionsT()
         options.keepNumDims = True
+    elif layer.kind == "depthwise":
+        code, options_type, options = codes.DEPTHWISE_CONV_2D, types.DepthwiseConv2DOptions, schema.DepthwiseConv2DOptionsT()
+        options.depthMultiplier = 1
     else:
-        if layer.kind == "depthwise":
-            code, options_type = schema.BuiltinOperator.DEPTHWISE_CONV_2D, schema.BuiltinOptions.DepthwiseConv2DOptions
-            options = schema.DepthwiseConv2DOptionsT()
-            options.depthMultiplier = 1
-        else:
-            code, options_type, options = schema.BuiltinOperator.CONV_2D, schema.BuiltinOptions.Conv2DOptions, schema.Conv2DOptionsT()
+        code, options_type, options = codes.CONV_2D, types.Conv2DOptions, schema.Conv2DOptionsT()
+    if layer.kind != "dense":
         options.padding = schema.Padding.SAME
         options.strideH = options.strideW = layer.stride
         options.dilationHFactor = options.dilationWFactor = 1
-    relu6, none = schema.ActivationFunctionType.RELU6, schema.ActivationFunctionType.NONE
-    options.fusedActivationFunction = relu6 if layer.activation == "relu6" else none
+    activations = {"relu6": schema.ActivationFunctionType.RELU6, None: schema.ActivationFunctionType.NONE}
+    options.fusedActivationFunction = activations[layer.activation]
     return code, options_type, options
 
 

@@ -5,12 +5,15 @@ outside `call`, and results are taken as they are; `output_nhwc` unpacks them. H
 Memory comes from pools, which ncnn recommends and does not do by itself; they live as long as the process, as results point to them.
 """
 
+from __future__ import annotations
+
 import tempfile
 from pathlib import Path
 
 import ncnn
 import numpy as np
 
+from bench.layers import Layer
 from bench.peers import Runner, nchw, weight_oihw
 
 DISTRIBUTION = "ncnn"
@@ -22,7 +25,7 @@ PACKED = 1
 BLOBS, WORKSPACE = ncnn.PoolAllocator(), ncnn.PoolAllocator()
 
 
-def make(layer, weights, biases, threads):
+def make(layer: Layer, weights: list[np.ndarray], biases: list[np.ndarray], threads: int) -> Runner:
     copies = _Copies(layer, weights, biases, threads)
     return Runner("ncnn", "packed NCHW", copies.call, copies.set_input, copies.output_nhwc)
 

@@ -6,6 +6,8 @@ timed; `set_input` and `output_nhwc` run the conversions. Where the optimiser ch
 Pointwise layers are tried as a matrix product too.
 """
 
+from __future__ import annotations
+
 import tempfile
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from bench.data import aligned_copy, aligned_empty
+from bench.layers import Layer
 from bench.peers import Runner, fastest, nchw, nhwc, weight_oihw
 
 DISTRIBUTION = "onnxruntime"
@@ -22,7 +25,7 @@ OPSET, IR_VERSION = 17, 9
 CONVERSIONS = ("ReorderInput", "ReorderOutput")
 
 
-def make(layer, weights, biases, threads):
+def make(layer: Layer, weights: list[np.ndarray], biases: list[np.ndarray], threads: int) -> Runner:
     if layer.kind == "dense":
         return _product(layer, weights, biases, threads)
     convolution = _convolution(layer, weights, biases, threads)
@@ -83,7 +86,7 @@ def _convolution(layer, weights, biases, threads):
 
 
 def _bounds():
-    return [numpy_helper.from_array(np.float32(0), "low"), numpy_helper.from_array(np.float32(6), "high")]
+    return [numpy_helper.from_array(np.array(bound, np.float32), name) for name, bound in (("low", 0), ("high", 6))]
 
 
 def _activated(layer, node):

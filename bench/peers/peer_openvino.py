@@ -4,18 +4,21 @@ Each layer is given in every form that suits it, and the fastest is kept: an NCH
 the CPU device turns into a change of strides; for pointwise layers a matrix product on NHWC.
 """
 
+from __future__ import annotations
+
 import numpy as np
 import openvino
 from openvino import opset13 as ops
 
 from bench.data import aligned_empty
+from bench.layers import Layer
 from bench.peers import Runner, fastest, nchw, nhwc, weight_oihw
 
 DISTRIBUTION = "openvino"
 TO_NCHW, TO_NHWC = [0, 3, 1, 2], [0, 2, 3, 1]
 
 
-def make(layer, weights, biases, threads):
+def make(layer: Layer, weights: list[np.ndarray], biases: list[np.ndarray], threads: int) -> Runner:
     forms = {
         "dense": [_product],
         "pointwise": [_product, _nhwc_convolution, _nchw_convolution],

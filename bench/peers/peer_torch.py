@@ -4,17 +4,20 @@ PyTorch pads both ends alike. Where "same" pads the far end more, image and weig
 over an even size then never reaches the row that is too much. So no padded copy is made.
 """
 
+from __future__ import annotations
+
 import numpy as np
 import torch
 from torch.nn import functional
 
 from bench.data import aligned_empty
+from bench.layers import Layer
 from bench.peers import Runner, Unavailable, fastest, weight_oihw
 
 DISTRIBUTION = "torch"
 
 
-def make(layer, weights, biases, threads):
+def make(layer: Layer, weights: list[np.ndarray], biases: list[np.ndarray], threads: int) -> Runner:
     torch.set_num_threads(threads)
     biases = [torch.from_numpy(bias) for bias in biases]
     if layer.kind == "dense":
@@ -70,7 +73,7 @@ def _runner(layer, form, function, weights, biases, turned):
     image = aligned_empty(layer.in_shape)
     x = torch.from_numpy(image.reshape(1, -1) if layer.kind == "dense" else image.transpose(0, 3, 1, 2))
     copies = list(zip(weights, biases, strict=True))
-    results = []
+    results: list[torch.Tensor] = []
 
     @torch.inference_mode()
     def call():

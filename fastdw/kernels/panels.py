@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from fastdw.kernels.spec import Blocking, Layout, extents_up_to, lanes_for
 from fastdw.machine import Machine
 from fastdw.packing import Panels
-from fastdw.problem import Problem
 from fastdw.tile import TileShape
 
 MIN_LANES = 4
@@ -57,6 +56,7 @@ def panel_shapes(pixels: int, columns: int, machine: Machine) -> Iterator[TileSh
 
 def best_panel_shape(pixels: int, columns: int, machine: Machine) -> TileShape:
     """The tile that computes the fewest pixels twice, and of those the smallest that hides the latency of the FMA units."""
+
     def cost(shape: TileShape) -> tuple:
         enough = shape.pixels * shape.vecs >= 12
         return (not enough, -(-pixels // shape.pixels) * shape.pixels, shape.pixels if enough else -shape.pixels)

@@ -69,7 +69,6 @@ def blockings(problem: Problem, shape: TileShape) -> Iterator[Blocking]:
 
 def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape, Blocking]:
     shape = best_panel_shape(problem.width, problem.out_channels, machine)
-    l1 = machine.l1_bytes or 32 << 10
     tiles = max(1, 98 // shape.pixels)
     blocking = Blocking(tiles * shape.pixels, problem.out_channels)
     if threads > 1 and problem.batch * problem.height * count_blocks(problem.width, shape.pixels, blocking.rows) < 4 * threads:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from fastdw.jit import Task
 from fastdw.kernels.epilogue import EPILOGUE, epilogue_fields, finish
 from fastdw.kernels.spec import Blocking, KernelSpec, Layout, Plan
-from fastdw.machine import Machine
-from fastdw.packing import BLANK_ADDRESS
-from fastdw.problem import CONV, DEPTHWISE, POINTWISE, Problem
+from fastdw.problem import CONV, DEPTHWISE, POINTWISE
 from fastdw.tile import Context, TileShape, load_row, outer_fma, view, zeros
 
 CONTEXT = Context(

@@ -36,12 +36,12 @@ class Layout:
     residual is None where there is none. panel is the width of pointwise panels, 0 for raw weights.
     """
 
-    x: tuple[int, int, int]
-    out: tuple[int, int, int]
+    x: tuple[int, ...]
+    out: tuple[int, ...]
     weight: tuple[int, ...] = ()
     panel: int = 0
     bias: bool = False
-    residual: tuple[int, int, int] | None = None
+    residual: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -62,13 +62,26 @@ class Plan:
 
     def __repr__(self) -> str:
         p = self.problem
+        each = f"{self.blocking.rows} rows x {self.blocking.channels} channels a task"
         lines = [
             f"Plan for {p.key}",
             f"  kernel    {self.id} ({self.reason})",
-            f"  blocking  {self.blocking.rows} rows x {self.blocking.channels} channels a task, {self.threads} thread{'s' * (self.threads > 1)}",
+            f"  blocking  {each}, {self.threads} thread{'s' * (self.threads > 1)}",
             f"  work      {2 * p.multiply_adds:,} flops, {p.bytes_moved:,} bytes at least, {self.scratch_bytes:,} bytes of scratch",
         ]
         return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class SeparablePlan:
+    """The two plans of a separable convolution, and the image between them."""
+
+    depthwise: Plan
+    pointwise: Plan
+    scratch_bytes: int
+
+    def __repr__(self) -> str:
+        return f"{self.depthwise!r}\n{self.pointwise!r}\nbetween them {self.scratch_bytes:,} bytes of scratch"
 
 
 @dataclass(frozen=True)

@@ -88,10 +88,11 @@ class Softmax(NumpyLayer):
     beta: float = field(default=1.0, kw_only=True)
 
     def run(self, *inputs: np.ndarray, out: np.ndarray) -> None:
-        np.subtract(inputs[0], inputs[0].max(axis=-1, keepdims=True), out=out)
-        out *= np.float32(self.beta)
+        np.subtract(inputs[0], np.maximum.reduce(inputs[0], axis=-1, keepdims=True), out=out)
+        if self.beta != 1:
+            out *= np.float32(self.beta)
         np.exp(out, out=out)
-        out /= out.sum(axis=-1, keepdims=True)
+        out /= np.add.reduce(out, axis=-1, keepdims=True)
 
 
 @dataclass(frozen=True, eq=False)

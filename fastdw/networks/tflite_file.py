@@ -20,7 +20,7 @@ from fastdw.networks.windows import Shape
 IDENTIFIER = b"TFL3"
 BYTES_PER_ENTRY = 4  # what an entry of a flatbuffer vector of tables takes at least
 MAX_AXES = 8
-DTYPES = {
+DTYPES: dict[str, np.dtype] = {
     "FLOAT32": np.dtype("<f4"),
     "FLOAT16": np.dtype("<f2"),
     "INT8": np.dtype("i1"),
@@ -156,10 +156,9 @@ class Parser:
         tensors = [self.tensor(index, table, buffers) for index, table in enumerate(self.entries(subgraph, "Tensors"))]
         operators = [self.operator(index, table, codes) for index, table in enumerate(self.entries(subgraph, "Operators"))]
         model = Model(tensors, operators, self.integers(subgraph, "Inputs"), self.integers(subgraph, "Outputs"))
-        for owner in (model, *operators):
-            for index in owner.inputs + owner.outputs:
-                if not -1 <= index < len(tensors):
-                    raise ValueError(f"tensor {index} of {len(tensors)}")
+        for index in (*model.inputs, *model.outputs, *(index for operator in operators for index in operator.inputs + operator.outputs)):
+            if not -1 <= index < len(tensors):
+                raise ValueError(f"tensor {index} of {len(tensors)}")
         return model
 
     def tensor(self, index: int, table: Any, buffers: list[Any]) -> Tensor:

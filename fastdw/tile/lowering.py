@@ -209,9 +209,7 @@ def load_taps(shape, address, tap_step) -> Lowering:
 @lowering
 def load_window(shape, address, row_step, col_step) -> Lowering:
     typ = _window(shape)
-    return typ, lambda builder, shape, address, row_step, col_step: _load_all(
-        builder, typ, address, row_step, col_step, _vector_bytes(typ)
-    )
+    return typ, lambda builder, shape, address, row_step, col_step: _load_all(builder, typ, address, row_step, col_step, _vector_bytes(typ))
 
 
 @lowering
@@ -316,9 +314,7 @@ def divide(tile, count) -> Lowering:
 @lowering
 def positive_zero(tile) -> Lowering:
     zero = ir.Constant(tile.vector, [0.0] * tile.lanes)
-    return tile, lambda builder, values: _pack(
-        builder, tile, [builder.fadd(value, zero) for value in _unpack(builder, tile, values)]
-    )
+    return tile, lambda builder, values: _pack(builder, tile, [builder.fadd(value, zero) for value in _unpack(builder, tile, values)])
 
 
 @lowering

@@ -36,7 +36,7 @@ class Operation:
 
 
 def _floats(address: int, count: int) -> np.ndarray:
-    return np.frombuffer((ctypes.c_float * count).from_address(address), np.float32)
+    return np.ctypeslib.as_array((ctypes.c_float * count).from_address(address))
 
 
 def _gather(addresses: np.ndarray, lanes: int) -> Tile:
@@ -111,10 +111,10 @@ def load_window_clipped(
     width: int,
     blank: int,
 ) -> Tile:
-    """load_window where pixels outside the image are read at blank instead: tile row i is image row + i*row_stride, window column j is col + j."""
+    """load_window where pixels outside the image are read at blank: row i is image row `row + i*row_stride`, column j is `col + j`."""
     i, j = np.ogrid[: shape.rows, : (shape.cols - 1) * shape.stride + shape.taps]
     rows, cols = row + i * row_stride, col + j
-    inside = (0 <= rows) & (rows < height) & (0 <= cols) & (cols < width)
+    inside = (rows >= 0) & (rows < height) & (cols >= 0) & (cols < width)
     pixels = np.where(inside, address + i * row_step + j * col_step, blank)
     return _gather(pixels[..., None] + 4 * shape.lanes * np.arange(shape.vecs), shape.lanes)
 
@@ -183,7 +183,5 @@ def clamp(tile: Tile, low: int, high: int) -> Tile:
 def store(tile: Tile, address: int, row_step: int, col_step: int, vec_step: int) -> None:
     """Write tile[i, j, v] at address + i*row_step + j*col_step + v*vec_step"""
     rows, cols, vecs, lanes = tile.shape
-    for at, vector in zip(
-        _grid(address, rows, cols, vecs, row_step, col_step, vec_step).reshape(-1), tile.reshape(-1, lanes), strict=True
-    ):
+    for at, vector in zip(_grid(address, rows, cols, vecs, row_step, col_step, vec_step).reshape(-1), tile.reshape(-1, lanes), strict=True):
         ctypes.memmove(int(at), vector.tobytes(), 4 * lanes)

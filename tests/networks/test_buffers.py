@@ -19,7 +19,9 @@ def test_random_lifetimes(seed):
     offsets, total = place(values)
     assert offsets.keys() == values.keys()
     for name, offset in offsets.items():
-        assert offset % ALIGNMENT == 0 and 0 <= offset and offset + values[name].n_floats <= total
+        assert offset % ALIGNMENT == 0
+        assert offset >= 0
+        assert offset + values[name].n_floats <= total
         for other in offsets.keys() - {name}:
             if values[name].overlaps(values[other]):
                 assert offset + values[name].n_floats <= offsets[other] or offsets[other] + values[other].n_floats <= offset

@@ -25,8 +25,10 @@ def failure(capsys, *arguments: str) -> str:
     except SystemExit as exit:
         status = exit.code
     printed = capsys.readouterr()
-    assert status == 2 and printed.out == ""
-    assert printed.err.startswith("fastdw: error: ") and printed.err.count("\n") == 1
+    assert status == 2
+    assert printed.out == ""
+    assert printed.err.startswith("fastdw: error: ")
+    assert printed.err.count("\n") == 1
     return printed.err.removeprefix("fastdw: error: ").rstrip()
 
 
@@ -46,7 +48,8 @@ def test_the_table_is_aligned(capsys, small_architecture):
     main(["run", "--repeat", "1"])
     table = capsys.readouterr().out.split("\n\n")[0].splitlines()
     ends = {re.match(r".* (?=\S+ +[\d.]+ +[\d.]+$)", row).end() for row in table if row.endswith(tuple("0123456789")) and "conv2d" in row}
-    assert len({len(row) for row in table if "conv2d" in row}) == 1 and len(ends) <= 2
+    assert len({len(row) for row in table if "conv2d" in row}) == 1
+    assert len(ends) <= 2
     assert table[0].split() == ["layer", "kind", "output", "M", "mult-adds", "median", "ms", "min", "ms", "GFLOP/s"]
 
 
@@ -67,7 +70,7 @@ def test_a_network_that_hears(capsys, model_file):
 
 
 @pytest.mark.parametrize(
-    "arguments, message",
+    ("arguments", "message"),
     [
         ((), "the following arguments are required: command"),
         (("frobnicate",), "argument command: invalid choice: 'frobnicate' (choose from "),

@@ -32,13 +32,15 @@ def start(*layers, shape=(1, 6, 5, 4)) -> Graph:
 def test_an_addition_becomes_the_residual_of_the_later_convolution(operands):
     graph = start(pointwise("a", INPUT, 4, 4), conv("b", "a", 4, 4, padding=SAME), Add("sum", operands))
     folded = check(graph, ["pointwise_conv2d", "conv2d"])
-    assert folded.layers[1].inputs == ("a", "a") and folded.output == "b"
+    assert folded.layers[1].inputs == ("a", "a")
+    assert folded.output == "b"
 
 
 def test_of_two_convolutions_the_later_takes_the_addition():
     graph = start(pointwise("a", INPUT, 4, 4), pointwise("b", INPUT, 4, 4), Add("sum", ("b", "a"), activation="relu"))
     folded = check(graph, ["pointwise_conv2d", "pointwise_conv2d"])
-    assert folded.layers[1].inputs == (INPUT, "a") and folded.layers[1].activation == "relu"
+    assert folded.layers[1].inputs == (INPUT, "a")
+    assert folded.layers[1].activation == "relu"
 
 
 def test_a_convolution_moves_behind_what_is_added_to_it():

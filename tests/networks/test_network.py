@@ -46,7 +46,8 @@ def test_layers(network):
         ("table", "reshape", (2, 3), 0),
     ]
     assert network.multiply_adds == sum(layer.multiply_adds for layer in network.layers)
-    assert network.input_shape == (1, 8, 8, 3) and network.output_shape == (2, 3)
+    assert network.input_shape == (1, 8, 8, 3)
+    assert network.output_shape == (2, 3)
 
 
 def test_repr(network):
@@ -131,7 +132,7 @@ def test_a_call_allocates_little_beside_its_result():
 
 
 @pytest.mark.parametrize(
-    "x, error, message",
+    ("x", "error", "message"),
     [
         (np.zeros((1, 8, 8, 3)), TypeError, "^x: got float64; expected float32"),
         (np.zeros((1, 8, 8, 3), np.uint8), TypeError, "^x: got uint8; expected float32"),
@@ -149,11 +150,11 @@ def test_wrong_outputs(network):
     x = value(1, 8, 8, 3)
     read_only = np.zeros((2, 3), np.float32)
     read_only.flags.writeable = False
-    with pytest.raises(ValueError, match="^out: got a read-only array; expected a writeable one"):
+    with pytest.raises(ValueError, match=r"^out: got a read-only array; expected a writeable one"):
         network(x, read_only)
     with pytest.raises(ValueError, match=r"^out: got shape \(3, 2\); expected \(2, 3\)"):
         network(x, np.zeros((3, 2), np.float32))
-    with pytest.raises(ValueError, match="^out: got memory that overlaps x; expected memory of its own"):
+    with pytest.raises(ValueError, match=r"^out: got memory that overlaps x; expected memory of its own"):
         network(x, x.reshape(-1)[3:9].reshape(2, 3))
 
 
@@ -165,16 +166,16 @@ def test_a_call_that_failed_leaves_the_network_usable(network):
 
 def test_wrong_graphs():
     graph = Graph("test", (1, 8, 8, 3))
-    with pytest.raises(ValueError, match="^test: got a network without layers; expected at least one"):
+    with pytest.raises(ValueError, match=r"^test: got a network without layers; expected at least one"):
         Network(graph)
     graph.add(Softmax("a", (INPUT,)))
-    with pytest.raises(ValueError, match="^a: got a name already used; expected a new one"):
+    with pytest.raises(ValueError, match=r"^a: got a name already used; expected a new one"):
         graph.add(Softmax("a", (INPUT,)))
-    with pytest.raises(ValueError, match="^b: got input 'c', which no layer before it gives; expected one of input, a"):
+    with pytest.raises(ValueError, match=r"^b: got input 'c', which no layer before it gives; expected one of input, a"):
         graph.add(Softmax("b", ("c",)))
     with pytest.raises(ValueError, match=r"^b: input: got shape \(1, 8, 8, 3\); expected 4 channels, "):
         graph.add(pointwise("b", "a", 4, 4))
-    with pytest.raises(ValueError, match="^b: input: got height and width .*; expected room for a window "):
+    with pytest.raises(ValueError, match=r"^b: input: got height and width .*; expected room for a window "):
         graph.add(conv("b", "a", 3, 4, dilation=(5, 1)))
     with pytest.raises(ValueError, match=r"^input: got shape \(1, 0, 8, 3\); expected "):
         Graph("test", (1, 0, 8, 3))
@@ -185,5 +186,5 @@ def test_weights_that_fastdw_refuses():
     layer = pointwise("a", INPUT, 3, 4)
     layer.weight[1, 2] = np.inf
     graph.add(layer)
-    with pytest.raises(ValueError, match="^test: a: weight: "):
+    with pytest.raises(ValueError, match=r"^test: a: weight: "):
         Network(graph)

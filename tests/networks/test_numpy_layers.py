@@ -18,7 +18,7 @@ def window_of(x: np.ndarray, i: int, j: int, window, stride, padding) -> np.ndar
     return x[:, max(top, 0) : max(top + window[0], 0), max(left, 0) : max(left + window[1], 0)]
 
 
-@pytest.mark.parametrize("kind, reduce", [(MaxPool2D, np.max), (AveragePool2D, np.mean)])
+@pytest.mark.parametrize(("kind", "reduce"), [(MaxPool2D, np.max), (AveragePool2D, np.mean)])
 @pytest.mark.parametrize("seed", range(40))
 def test_pools(kind, reduce, seed):
     rng = np.random.default_rng(seed)
@@ -32,7 +32,9 @@ def test_pools(kind, reduce, seed):
             np.testing.assert_allclose(y[:, i, j], expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("activation, low, high", [("relu", 0, np.inf), ("relu6", 0, 6), ((-1.5, 2.0), -1.5, 2), (None, -np.inf, np.inf)])
+@pytest.mark.parametrize(
+    ("activation", "low", "high"), [("relu", 0, np.inf), ("relu6", 0, 6), ((-1.5, 2.0), -1.5, 2), (None, -np.inf, np.inf)]
+)
 def test_clamp(activation, low, high):
     x = np.array([-np.inf, -7, -1.5, -0.5, 0, 1, 2, 5, 6, 7, np.inf], np.float32)
     np.testing.assert_array_equal(run(Clamp("clamp", (INPUT,), activation=activation), x), np.clip(x, low, high))
@@ -58,7 +60,7 @@ def test_pad():
     np.testing.assert_array_equal(run(Pad("pad", (INPUT,), padding=padding), x), np.pad(x, padding))
 
 
-@pytest.mark.parametrize("shape, expected", [((-1,), (24,)), ((4, -1), (4, 6)), ((24, 1), (24, 1))])
+@pytest.mark.parametrize(("shape", "expected"), [((-1,), (24,)), ((4, -1), (4, 6)), ((24, 1), (24, 1))])
 def test_reshape(shape, expected):
     assert Reshape("reshape", (INPUT,), shape=shape).output_shape((2, 3, 4)) == expected
 
@@ -66,11 +68,11 @@ def test_reshape(shape, expected):
 @pytest.mark.parametrize("shape", [(-1, -1), (5, -1), (25,), (0, 24), (0, -1), (-2, -12)])
 def test_reshape_that_does_not_fit(shape):
     graph = Graph("test", (2, 3, 4))
-    with pytest.raises(ValueError, match="^reshape: shape: got .*; expected the 24 elements of "):
+    with pytest.raises(ValueError, match=r"^reshape: shape: got .*; expected the 24 elements of "):
         graph.add(Reshape("reshape", (INPUT,), shape=shape))
 
 
 def test_pool_padded_by_a_whole_window():
     graph = Graph("test", (1, 4, 4, 3))
-    with pytest.raises(ValueError, match="^pool: padding: got .*; expected less than the window "):
+    with pytest.raises(ValueError, match=r"^pool: padding: got .*; expected less than the window "):
         graph.add(MaxPool2D("pool", (INPUT,), window=(2, 2), stride=(1, 1), padding=((2, 0), (0, 0))))

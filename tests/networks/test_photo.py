@@ -24,7 +24,8 @@ def photo(tmp_path):
 def test_float_input(photo):
     path, pixels = photo
     x = load_photo(path, RGB)
-    assert x.dtype == np.float32 and x.shape == RGB
+    assert x.dtype == np.float32
+    assert x.shape == RGB
     np.testing.assert_allclose(x[0], pixels / 255, atol=1e-6)
 
 
@@ -33,7 +34,7 @@ def test_pixel_range(photo):
     np.testing.assert_allclose(load_photo(path, RGB, pixel_range=(-1, 1))[0], pixels / 127.5 - 1, atol=1e-6)
 
 
-@pytest.mark.parametrize("dtype, first", [(np.uint8, 0), (np.int8, -128)])
+@pytest.mark.parametrize(("dtype", "first"), [(np.uint8, 0), (np.int8, -128)])
 def test_quantised_input(photo, dtype, first):
     path, pixels = photo
     x = load_photo(path, RGB, Quantization(np.dtype(dtype), 0.25, 3 + first))
@@ -68,7 +69,8 @@ def test_turned_as_the_camera_says(tmp_path):
     upright.paste(200, (0, 0, 8, 8))
     upright.save(path, exif=exif, quality=100)
     x = load_photo(path, (1, 8, 16, 1))[0, :, :, 0]
-    assert x[:, :8].mean() < 0.25 and x[:, 8:].mean() > 0.7
+    assert x[:, :8].mean() < 0.25
+    assert x[:, 8:].mean() > 0.7
 
 
 @pytest.mark.parametrize("data", [b"", b"no photo", b"\x89PNG\r\n\x1a\n" + b"\0" * 50, b"GIF89a", b"BM" + b"\xff" * 60])
@@ -77,7 +79,8 @@ def test_a_file_that_is_no_photo(tmp_path, data):
     path.write_bytes(data)
     with pytest.raises(ValueError, match=r"got a file that is no photo \(.*; expected an image that Pillow reads$") as caught:
         load_photo(path, RGB)
-    assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["cat.bmp", "parrot.jpg"])
@@ -86,7 +89,7 @@ def test_a_truncated_photo(tmp_path, model_file, name):
     path = tmp_path / name
     for length in np.linspace(0, len(data) - 1000, 12).astype(int):
         path.write_bytes(data[:length])
-        with pytest.raises(ValueError, match="got a file that is no photo "):
+        with pytest.raises(ValueError, match=r"got a file that is no photo "):
             load_photo(path, RGB)
 
 
@@ -97,12 +100,12 @@ def test_a_photo_that_is_not_there(tmp_path):
 
 @pytest.mark.parametrize("shape", [(1, 10), (1, 4, 4, 2), (2, 4, 4, 3)])
 def test_a_network_that_takes_no_photo(photo, shape):
-    with pytest.raises(ValueError, match="^photo: got a network with input .*; expected one of "):
+    with pytest.raises(ValueError, match=r"^photo: got a network with input .*; expected one of "):
         load_photo(photo[0], shape)
 
 
 def test_a_network_of_16_bit_integers(photo):
-    with pytest.raises(ValueError, match="^photo: got a network with input int16; expected float32, int8 or uint8"):
+    with pytest.raises(ValueError, match=r"^photo: got a network with input int16; expected float32, int8 or uint8"):
         load_photo(photo[0], RGB, Quantization(np.dtype(np.int16), 1.0, 0))
 
 

@@ -14,7 +14,8 @@ def broken(build, folder, message: str) -> None:
     model = build()
     with pytest.raises(ValueError, match=message) as caught:
         load_tflite(model.save(folder))
-    assert "\n" not in str(caught.value) and str(folder / "tiny.tflite") in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert str(folder / "tiny.tflite") in str(caught.value)
 
 
 def test_an_unsupported_operator_is_named_with_its_index(tmp_path):
@@ -167,7 +168,7 @@ def test_a_truncated_file(tmp_path, model_file):
     assert accepted == []
 
 
-@pytest.mark.parametrize("name, n_flips", [("kws_ref_model_int8.tflite", 200), ("vww_96_float.tflite", 100)])
+@pytest.mark.parametrize(("name", "n_flips"), [("kws_ref_model_int8.tflite", 200), ("vww_96_float.tflite", 100)])
 def test_flipped_bits(tmp_path, model_file, pytestconfig, name, n_flips):
     """A flipped bit is refused or, in a weight, not noticed; it never costs much memory. Half of the flips go to the tables."""
     data = model_file(name).read_bytes()

@@ -70,7 +70,7 @@ def scores(model_file, model: str, photo: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    "model, photo, label",
+    ("model", "photo", "label"),
     [
         (MOBILENET_V2, "cat.bmp", "Egyptian cat"),
         (MOBILENET_V2, "grace_hopper.bmp", "military uniform"),
@@ -86,7 +86,7 @@ def test_what_is_on_a_photo(model_file, model, photo, label):
 
 @pytest.mark.parametrize("model", [VWW, VWW_INT8])
 @pytest.mark.parametrize(
-    "photo, is_person", [("grace_hopper.bmp", True), ("cat.bmp", False), ("parrot.jpg", False), ("no_person.bmp", False)]
+    ("photo", "is_person"), [("grace_hopper.bmp", True), ("cat.bmp", False), ("parrot.jpg", False), ("no_person.bmp", False)]
 )
 def test_whether_a_person_is_on_a_photo(model_file, model, photo, is_person):
     assert (scores(model_file, model, photo).argmax() == 1) == is_person

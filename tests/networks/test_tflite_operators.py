@@ -21,7 +21,7 @@ def check(model: TinyModel, folder, tolerance: float = 1e-5, kinds: list[str] | 
 
 @pytest.mark.parametrize("activation", [NONE, RELU, RELU_N1_TO_1, RELU6])
 @pytest.mark.parametrize(
-    "kernel, stride, dilation, padding, out",
+    ("kernel", "stride", "dilation", "padding", "out"),
     [((3, 3), (1, 1), (1, 1), SAME, (9, 8)), ((3, 2), (2, 1), (1, 1), VALID, (4, 7)), ((3, 3), (1, 1), (2, 3), SAME, (9, 8))],
 )
 def test_conv(tmp_path, kernel, stride, dilation, padding, out, activation):
@@ -44,7 +44,7 @@ def test_conv_of_one_pixel_with_a_stride(tmp_path):
 
 @pytest.mark.parametrize("multiplier", [1, 2, 3])
 @pytest.mark.parametrize(
-    "stride, dilation, padding, out", [(1, (1, 1), SAME, (9, 8)), (2, (1, 1), SAME, (5, 4)), (1, (2, 1), VALID, (5, 6))]
+    ("stride", "dilation", "padding", "out"), [(1, (1, 1), SAME, (9, 8)), (2, (1, 1), SAME, (5, 4)), (1, (2, 1), VALID, (5, 6))]
 )
 def test_depthwise(tmp_path, multiplier, stride, dilation, padding, out):
     model = TinyModel(1, 9, 8, 4)
@@ -54,7 +54,7 @@ def test_depthwise(tmp_path, multiplier, stride, dilation, padding, out):
 
 
 @pytest.mark.parametrize(
-    "input_shape, keep, output_shape", [((2, 12), False, (2, 5)), ((1, 2, 3, 2), False, (1, 5)), ((1, 3, 12), True, (1, 3, 5))]
+    ("input_shape", "keep", "output_shape"), [((2, 12), False, (2, 5)), ((1, 2, 3, 2), False, (1, 5)), ((1, 3, 12), True, (1, 3, 5))]
 )
 def test_fully_connected(tmp_path, input_shape, keep, output_shape):
     model = TinyModel(*input_shape)
@@ -81,7 +81,7 @@ def test_add_of_the_network_input_becomes_a_residual(tmp_path):
 
 @pytest.mark.parametrize("kind", ["MAX_POOL_2D", "AVERAGE_POOL_2D"])
 @pytest.mark.parametrize(
-    "window, stride, padding, out",
+    ("window", "stride", "padding", "out"),
     [((2, 2), (2, 2), VALID, (4, 3)), ((3, 3), (2, 2), SAME, (5, 4)), ((3, 2), (1, 3), SAME, (9, 3)), ((9, 7), (1, 1), VALID, (1, 1))],
 )
 def test_pools(tmp_path, kind, window, stride, padding, out):
@@ -96,7 +96,7 @@ def test_average_pool_of_the_whole_image_is_global(tmp_path):
     check(model, tmp_path, kinds=["global_average_pool2d", "clamp"])
 
 
-@pytest.mark.parametrize("axes, keep, output_shape", [((1, 2), False, (1, 3)), ((-2, 1), True, (1, 1, 1, 3))])
+@pytest.mark.parametrize(("axes", "keep", "output_shape"), [((1, 2), False, (1, 3)), ((-2, 1), True, (1, 1, 1, 3))])
 def test_mean(tmp_path, axes, keep, output_shape):
     model = TinyModel(1, 9, 7, 3)
     model.operator("MEAN", [0, model.constant(axes, np.int32)], output_shape, options="ReducerOptions", keepDims=keep)
@@ -109,7 +109,7 @@ def test_pad_alone(tmp_path):
     check(model, tmp_path, kinds=["pad"])
 
 
-@pytest.mark.parametrize("padding, out", [(VALID, (3, 3)), (SAME, (4, 4))])
+@pytest.mark.parametrize(("padding", "out"), [(VALID, (3, 3)), (SAME, (4, 4))])
 def test_pad_becomes_padding_of_the_convolution(tmp_path, padding, out):
     model = TinyModel(1, 6, 5, 3)
     x = model.operator("PAD", [0, model.constant([[0, 0], [0, 1], [0, 2], [0, 0]], np.int32)], (1, 7, 7, 3), options="PadOptions")
@@ -118,7 +118,7 @@ def test_pad_becomes_padding_of_the_convolution(tmp_path, padding, out):
 
 
 @pytest.mark.parametrize(
-    "name, options", [("SOFTMAX", "SoftmaxOptions"), ("LOGISTIC", ""), ("RELU", ""), ("RELU6", ""), ("RELU_N1_TO_1", "")]
+    ("name", "options"), [("SOFTMAX", "SoftmaxOptions"), ("LOGISTIC", ""), ("RELU", ""), ("RELU6", ""), ("RELU_N1_TO_1", "")]
 )
 def test_elementwise(tmp_path, name, options):
     model = TinyModel(2, 11)
@@ -179,7 +179,8 @@ def test_quantised_conv_is_within_a_step_of_the_integers(tmp_path):
     x = (stored.astype(np.float32) - 3) * np.float32(0.5)
     expected = (litert.run(model.pack(), stored).astype(np.float32) + 128) * np.float32(6.4 / 256)
     assert np.abs(network(x) - expected).max() <= 0.6 * 6.4 / 256
-    assert expected.min() == 0 and expected.max() > 5.9
+    assert expected.min() == 0
+    assert expected.max() > 5.9
 
 
 def test_a_range_that_starts_at_zero_stands_for_the_activation(tmp_path):
@@ -189,9 +190,11 @@ def test_a_range_that_starts_at_zero_stands_for_the_activation(tmp_path):
     x = (stored.astype(np.float32) - 3) * np.float32(0.5)
     expected = (litert.run(model.pack(), stored).astype(np.float32) + 128) * np.float32(6.4 / 256)
     assert np.abs(network(x) - expected).max() <= 0.6 * 6.4 / 256
-    assert expected.min() == 0 and expected.max() > 6.3
+    assert expected.min() == 0
+    assert expected.max() > 6.3
 
 
 def test_a_range_around_zero_stands_for_no_activation(tmp_path):
     y = load_tflite(quantised_conv(NONE, zero_point=0).save(tmp_path))(np.full((1, 5, 4, 3), 9, np.float32))
-    assert y.min() < -6.4 and y.max() > 6.4
+    assert y.min() < -6.4
+    assert y.max() > 6.4

@@ -1,0 +1,54 @@
+"""Any layout of x and out, read-only or foreign arrays: the same bits, from the machine code that is there already."""
+
+import numpy as np
+import problems
+import pytest
+import stated_order
+
+import fastdw
+from fastdw import jit
+
+LAYOUTS = {
+    "read-only": lambda x: np.frombuffer(x.tobytes(), np.float32).reshape(x.shape),
+    "channel slice": lambda x: np.pad(x, [(0, 0)] * (x.ndim - 1) + [(3, 5)], constant_values=np.nan)[..., 3:-5],
+    "every other image": lambda x: np.repeat(x, 2, axis=0)[::2],
+    "reversed": lambda x: x[::-1].copy()[::-1],
+    "one float off a cache line": lambda x: np.concatenate([[np.float32(np.nan)], x.ravel()])[1:].reshape(x.shape),
+    "subclass": lambda x: x.view(type("Subclass", (np.ndarray,), {})),
+}
+FOREIGN = {
+    "__array_interface__": lambda x: type("Foreign", (), {"__array_interface__": x.__array_interface__})(),
+    "DLPack": lambda x: type("Foreign", (), {"__dlpack__": x.__dlpack__, "__dlpack_device__": x.__dlpack_device__})(),
+}
+
+
+@pytest.mark.parametrize("layout", [*LAYOUTS, *FOREIGN])
+@pytest.mark.parametrize("call", problems.CALLS)
+def test_layout_needs_no_new_compilation(call, layout):
+    case = problems.case(call, 0)
+    x = np.ascontiguousarray(case.arrays["x"])
+    expected = case.run(fastdw, x=x)
+    compiled = jit.compilations()
+    y = case.run(fastdw, x=(LAYOUTS | FOREIGN)[layout](x))
+    stated_order.check_bits(y, expected, layout)
+    assert type(y) is np.ndarray
+    assert jit.compilations() == compiled
+
+
+def test_concatenation_into_channel_slices_of_one_image():
+    x = np.random.default_rng(0).standard_normal((2, 6, 5, 20), np.float32)
+    left, right = np.ones((20, 7), np.float32), np.ones((3, 3, 20, 1), np.float32)
+    image = np.full((2, 6, 5, 27), np.nan, np.float32)
+    fastdw.pointwise_conv2d(x, left, out=image[..., :7])
+    fastdw.depthwise_conv2d(x, right, padding="same", out=image[..., 7:])
+    both = [fastdw.pointwise_conv2d(x, left), fastdw.depthwise_conv2d(x, right, padding="same")]
+    stated_order.check_bits(image, np.concatenate(both, axis=-1), "concatenated")
+
+
+def test_interleaved_memory_is_no_overlap():
+    buffer = np.zeros((1, 4, 6, 40), np.float32)
+    x, out = buffer[..., :20], buffer[..., 20:]
+    x[...] = np.random.default_rng(1).standard_normal(x.shape, np.float32)
+    expected = fastdw.depthwise_conv2d(x.copy(), np.ones((3, 3, 20), np.float32), padding="same")
+    assert fastdw.depthwise_conv2d(x, np.ones((3, 3, 20), np.float32), padding="same", out=out) is out
+    stated_order.check_bits(out.copy(), expected, "out between the rows of x")
