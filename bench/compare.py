@@ -5,8 +5,9 @@
 
 Every contestant's output is checked against a float64 answer before it is timed. Peers that are not installed, or do not serve a layer,
 are listed with the reason. `warm` repeats one layer on one set of arrays. `cold` runs many copies of it in a row, on one input, with
-weights and outputs that together exceed the last cache twice: weights and outputs come from memory, as in a network. The copies are one
-model of the peer, so that a peer pays for its entry once in all copies, fastdw once in each.
+weights and outputs that together exceed the last cache twice: weights come from memory, as in a network, and so do outputs, which is
+worse than in a network that uses its buffers again. The copies are one model of the peer, so that a peer pays for its entry once in all
+copies; fastdw pays in each, and finds its Python objects cold too.
 """
 
 from __future__ import annotations

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
+import fastdw
 from fastdw.machine import host
 
-DISTRIBUTIONS = ("fastdw", "numba", "llvmlite", "numpy")
+DISTRIBUTIONS = ("numba", "llvmlite", "numpy")
 UNKNOWN_CACHE_BYTES = 32 << 20
 
 
@@ -25,8 +27,9 @@ def describe() -> dict:
         "last_cache_bytes": last_cache_bytes(),
         "system": platform.platform(),
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in DISTRIBUTIONS},
+        "versions": {"fastdw": fastdw.__version__, **{name: version(name) for name in DISTRIBUTIONS}},
         "commit": commit(),
+        "load": os.getloadavg()[0],
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     }
 

@@ -33,7 +33,7 @@ def make(layer: Layer, weights: list[np.ndarray], biases: list[np.ndarray], thre
     )
 
 
-def prepare(layer: Layer, weight: np.ndarray, bias: np.ndarray, threads: int) -> fastdw.prepared.Layer:
+def prepare(layer: Layer, weight: np.ndarray, bias: np.ndarray, threads: int) -> Callable[..., np.ndarray]:
     function, keywords = functional(layer)
     return fastdw.prepare(function, fastdw_shape(layer, layer.in_shape), weight, bias, threads=threads, **keywords)
 

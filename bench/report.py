@@ -70,7 +70,7 @@ def header(environment: dict, settings: dict, peer_versions: dict) -> str:
     versions = [f"{name} {version}" for name, version in (facts["versions"] | peer_versions).items() if version]
     lines = [
         f"{facts['cpu']}, {facts['architecture']}, {facts['lanes']} lanes, {facts['cores']} cores, {caches}",
-        f"{facts['system']}, Python {facts['python']}, {facts['date']}, commit {facts['commit']}",
+        f"{facts['system']}, Python {facts['python']}, {facts['date']}, commit {facts['commit']}, load {facts['load']:.1f}",
         ", ".join(versions),
         f"{settings['threads']} thread(s), {settings['residency']} ({settings['meaning']}), {settings['seconds']:g} s a layer",
         "Ratios: fastdw's time over the contestant's, of minima and of medians; in brackets deciles 1 and 9 of the paired samples.",

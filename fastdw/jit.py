@@ -76,7 +76,7 @@ class Task:
 
     @cached_property
     def dispatcher(self):
-        return _dispatcher(self.function, cached=True)
+        return _dispatcher(self.function, cached=True, no_cpython_wrapper=True)
 
     def pointer(self, shape: TileShape) -> int:
         """The address of the machine code for a shape, compiled or loaded on first use.

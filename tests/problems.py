@@ -105,7 +105,7 @@ class _Draw:
         wide = [(k - 1) * d + 1 for k, d in zip(kernel, oracle.pair(dilation), strict=True)]
         enough = ((wide[0] // 2, wide[0] // 2), (wide[1] // 2, wide[1] // 2))
         padding = self.pick("valid", "same", "same", "same_lower", few[0], (few[0], few[1]), ((few[0], few[1]), (few[2], few[3])), enough)
-        return dict(stride=stride, padding=padding, dilation=dilation)
+        return {"stride": stride, "padding": padding, "dilation": dilation}
 
     def activation(self):
         low, high = sorted(self.rng.integers(-3, 8, 2).tolist())
@@ -155,7 +155,7 @@ class _Draw:
 
 
 def _kernel_size(draw: _Draw) -> tuple[int, int]:
-    others = [(1, 1), (2, 2), (1, 3), (3, 1), (3, 5), (4, 4), (7, 7), (1, 9)]
+    others = [(1, 1), (2, 2), (1, 3), (3, 1), (4, 3), (3, 5), (7, 7), (1, 9)]
     return draw.pick((3, 3), (3, 3), (5, 5), draw.pick(*others))
 
 
@@ -186,10 +186,10 @@ def _depthwise_conv2d(draw: _Draw) -> Case:
     n_multiplications = int(np.prod(out_shape)) * kernel[0] * kernel[1]
     if n_multiplications > LARGEST:
         return _depthwise_conv2d(draw)
-    arrays = dict(x=draw.input(batch, *size, channels), weight=_depthwise_weight(draw, kernel, channels, multiplier))
+    arrays = {"x": draw.input(batch, *size, channels), "weight": _depthwise_weight(draw, kernel, channels, multiplier)}
     arrays |= draw.optional(0.7, bias=draw.parameter(out_shape[-1]))
     arrays |= draw.optional(0.3, residual=draw.input(*out_shape))
-    return draw.case(arrays, geometry | dict(activation=draw.activation()), out_shape, n_multiplications)
+    return draw.case(arrays, geometry | {"activation": draw.activation()}, out_shape, n_multiplications)
 
 
 def _pointwise_conv2d(draw: _Draw) -> Case:
@@ -198,10 +198,10 @@ def _pointwise_conv2d(draw: _Draw) -> Case:
     n_multiplications = int(np.prod(out_shape)) * channels
     if n_multiplications > LARGEST:
         return _pointwise_conv2d(draw)
-    arrays = dict(x=draw.input(batch, *size, channels), weight=_pointwise_weight(draw, channels, out_channels))
+    arrays = {"x": draw.input(batch, *size, channels), "weight": _pointwise_weight(draw, channels, out_channels)}
     arrays |= draw.optional(0.7, bias=draw.parameter(out_channels))
     arrays |= draw.optional(0.3, residual=draw.input(*out_shape))
-    return draw.case(arrays, dict(activation=draw.activation()), out_shape, n_multiplications)
+    return draw.case(arrays, {"activation": draw.activation()}, out_shape, n_multiplications)
 
 
 def _conv2d(draw: _Draw) -> Case:
@@ -213,10 +213,10 @@ def _conv2d(draw: _Draw) -> Case:
     n_multiplications = int(np.prod(out_shape)) * kernel[0] * kernel[1] * channels
     if n_multiplications > LARGEST:
         return _conv2d(draw)
-    arrays = dict(x=draw.input(batch, *size, channels), weight=draw.parameter(*kernel, channels, out_channels))
+    arrays = {"x": draw.input(batch, *size, channels), "weight": draw.parameter(*kernel, channels, out_channels)}
     arrays |= draw.optional(0.7, bias=draw.parameter(out_channels))
     arrays |= draw.optional(0.3, residual=draw.input(*out_shape))
-    return draw.case(arrays, geometry | dict(activation=draw.activation()), out_shape, n_multiplications)
+    return draw.case(arrays, geometry | {"activation": draw.activation()}, out_shape, n_multiplications)
 
 
 def _separable_conv2d(draw: _Draw) -> Case:
@@ -229,15 +229,15 @@ def _separable_conv2d(draw: _Draw) -> Case:
     n_multiplications = batch * out_size[0] * out_size[1] * middle_channels * (kernel[0] * kernel[1] + out_channels)
     if n_multiplications > LARGEST:
         return _separable_conv2d(draw)
-    arrays = dict(
-        x=draw.input(batch, *size, channels),
-        depthwise_weight=_depthwise_weight(draw, kernel, channels, multiplier),
-        pointwise_weight=_pointwise_weight(draw, middle_channels, out_channels),
-    )
+    arrays = {
+        "x": draw.input(batch, *size, channels),
+        "depthwise_weight": _depthwise_weight(draw, kernel, channels, multiplier),
+        "pointwise_weight": _pointwise_weight(draw, middle_channels, out_channels),
+    }
     arrays |= draw.optional(0.6, depthwise_bias=draw.parameter(middle_channels))
     arrays |= draw.optional(0.6, pointwise_bias=draw.parameter(out_channels))
     arrays |= draw.optional(0.3, residual=draw.input(batch, *out_size, out_channels))
-    activations = dict(depthwise_activation=draw.activation(), activation=draw.activation())
+    activations = {"depthwise_activation": draw.activation(), "activation": draw.activation()}
     return draw.case(arrays, geometry | activations, (batch, *out_size, out_channels), n_multiplications)
 
 
@@ -245,16 +245,16 @@ def _dense(draw: _Draw) -> Case:
     batch, channels, out_channels = draw.pick(1, 1, 2, draw.up_to(20)), draw.up_to(600), draw.up_to(600)
     if batch * channels * out_channels > LARGEST:
         return _dense(draw)
-    arrays = dict(x=draw.input(batch, channels), weight=draw.parameter(channels, out_channels))
+    arrays = {"x": draw.input(batch, channels), "weight": draw.parameter(channels, out_channels)}
     arrays |= draw.optional(0.7, bias=draw.parameter(out_channels))
-    return draw.case(arrays, dict(activation=draw.activation()), (batch, out_channels), batch * channels * out_channels)
+    return draw.case(arrays, {"activation": draw.activation()}, (batch, out_channels), batch * channels * out_channels)
 
 
 def _global_average_pool2d(draw: _Draw) -> Case:
     batch, size, channels = draw.batch(), draw.image(), draw.channels()
     keepdims = draw.chance(0.5)
     out_shape = (batch, 1, 1, channels) if keepdims else (batch, channels)
-    return draw.case(dict(x=draw.input(batch, *size, channels)), dict(keepdims=keepdims), out_shape, batch * size[0] * size[1] * channels)
+    return draw.case({"x": draw.input(batch, *size, channels)}, {"keepdims": keepdims}, out_shape, batch * size[0] * size[1] * channels)
 
 
 MAKERS = {

@@ -46,17 +46,17 @@ def overlapping(offset: int) -> dict:
     buffer = zeros(X.size * 3)
     start = X.size
     x, out = (buffer[i : i + X.size].reshape(X.shape) for i in (start, start + offset))
-    return dict(x=x, weight=np.ones((16, 16), np.float32), out=out)
+    return {"x": x, "weight": np.ones((16, 16), np.float32), "out": out}
 
 
 def residual_under_out() -> dict:
     out = zeros(1, 8, 9, 24)
-    return dict(residual=out[:], out=out)
+    return {"residual": out[:], "out": out}
 
 
 def weight_under_out() -> dict:
     out = np.ones((1, 8, 9, 24), np.float32)
-    return dict(weight=out.reshape(-1)[: 16 * 24].reshape(16, 24), out=out)
+    return {"weight": out.reshape(-1)[: 16 * 24].reshape(16, 24), "out": out}
 
 
 def separable_under_out(**under: tuple[int, ...]) -> tuple[str, dict]:
@@ -66,31 +66,31 @@ def separable_under_out(**under: tuple[int, ...]) -> tuple[str, dict]:
 
 
 def depthwise(**changes) -> tuple[str, dict]:
-    return "depthwise_conv2d", dict(x=X, weight=DEPTHWISE) | changes
+    return "depthwise_conv2d", {"x": X, "weight": DEPTHWISE} | changes
 
 
 def pointwise(**changes) -> tuple[str, dict]:
-    return "pointwise_conv2d", dict(x=X, weight=POINTWISE) | changes
+    return "pointwise_conv2d", {"x": X, "weight": POINTWISE} | changes
 
 
 def conv(**changes) -> tuple[str, dict]:
-    return "conv2d", dict(x=X, weight=CONV) | changes
+    return "conv2d", {"x": X, "weight": CONV} | changes
 
 
 def separable(**changes) -> tuple[str, dict]:
-    return "separable_conv2d", dict(x=X, depthwise_weight=DEPTHWISE, pointwise_weight=POINTWISE) | changes
+    return "separable_conv2d", {"x": X, "depthwise_weight": DEPTHWISE, "pointwise_weight": POINTWISE} | changes
 
 
 def dense(**changes) -> tuple[str, dict]:
-    return "dense", dict(x=ROWS, weight=DENSE) | changes
+    return "dense", {"x": ROWS, "weight": DENSE} | changes
 
 
 def pool(**changes) -> tuple[str, dict]:
-    return "global_average_pool2d", dict(x=X) | changes
+    return "global_average_pool2d", {"x": X} | changes
 
 
 def pack(kind: str, weight, **changes) -> tuple[str, dict]:
-    return f"pack_{kind}", dict(weight=weight) | changes
+    return f"pack_{kind}", {"weight": weight} | changes
 
 
 # the wrong call, the error, the argument at fault, words of what came, words of what was wanted
@@ -252,7 +252,7 @@ WEIGHTS = {"depthwise": DEPTHWISE, "pointwise": POINTWISE, "conv2d": CONV}
 
 
 def name_of(wrong) -> str:
-    (call, arguments), _, argument, got, _ = wrong
+    (call, _arguments), _, argument, got, _ = wrong
     return f"{call}-{argument}-{got}"
 
 
@@ -266,7 +266,8 @@ def test_wrong_call_is_refused(wrong):
 
 def assert_message(message: str, argument: str, got: str, expected: str) -> None:
     """One short line "<argument>: got <what came>; expected <what was wanted>" with those words."""
-    assert len(message) <= 200 and "\n" not in message
+    assert len(message) <= 200
+    assert "\n" not in message
     assert_matches(rf"^({argument}): got [^;]*({got})[^;]*; expected .*({expected})", message)
 
 
@@ -291,7 +292,7 @@ def test_packed_weights_of_another_kind_are_refused(given, taken):
 def test_packed_weights_of_other_channels_are_refused(kind):
     packed = getattr(fastdw, f"pack_{kind}")(WEIGHTS[kind])
     call, arguments = TAKERS[kind](x=zeros(1, 8, 9, 17), weight=packed)
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match="^weight: ") as caught:
         getattr(fastdw, call)(**arguments)
     assert_message(str(caught.value), "weight", "16", "17")
 

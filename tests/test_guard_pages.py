@@ -49,7 +49,7 @@ def work(call: str, start: str, count: str, side: str) -> None:
     for case in problems.cases(call, int(start), int(count)):
         print(case.name, flush=True)
         arrays = {name: guarded(array, side == "end") for name, array in case.arrays.items()}
-        threads = {} if call == "global_average_pool2d" else dict(threads=1 + case.seed % 2)
+        threads = {} if call == "global_average_pool2d" else {"threads": 1 + case.seed % 2}
         y = case.run(fastdw, **arrays, out=guarded(case.out, side == "end"), **threads)
         stated_order.check_bits(y, case.run(stated_order), "against the stated order")
 

@@ -34,9 +34,9 @@ def assert_same(expected: oracle.Expected, exact: np.ndarray):
 
 
 GEOMETRIES = [
-    dict(stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1)),
-    dict(stride=(2, 1), padding=((2, 0), (1, 3)), dilation=(1, 2)),
-    dict(stride=(3, 2), padding=((1, 4), (0, 2)), dilation=(2, 1)),
+    {"stride": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1)},
+    {"stride": (2, 1), "padding": ((2, 0), (1, 3)), "dilation": (1, 2)},
+    {"stride": (3, 2), "padding": ((1, 4), (0, 2)), "dilation": (2, 1)},
 ]
 
 
@@ -90,7 +90,7 @@ def test_global_average_pool():
 
 
 @pytest.mark.parametrize(
-    "padding, size, kernel, stride, dilation, pads",
+    ("padding", "size", "kernel", "stride", "dilation", "pads"),
     [
         ("valid", 9, 3, 2, 1, (0, 0)),
         ("same", 5, 3, 1, 1, (1, 1)),
@@ -118,7 +118,7 @@ def test_padding_pairs():
 
 
 @pytest.mark.parametrize(
-    "activation, expected",
+    ("activation", "expected"),
     [
         (None, [-7, -0.5, 0, 5, 7]),
         ("relu", [0, 0, 0, 5, 7]),
@@ -140,7 +140,7 @@ def test_error_bound_holds_for_float32_and_not_for_half_precision():
     expected.check(x @ weight)
     with pytest.raises(AssertionError, match="beyond the error bound"):
         expected.check(x @ weight.astype(np.float16).astype(np.float32))
-    with pytest.raises(AssertionError, match="first at .*: got nan"):
+    with pytest.raises(AssertionError, match=r"first at .*: got nan"):
         expected.check(np.full_like(x @ weight, np.nan))
 
 
@@ -248,17 +248,23 @@ def test_both_oracles_agree(stride, dilation):
         return rng.standard_normal(shape).astype(np.float32)
 
     x, depthwise, conv = draw(2, 9, 10, 4), draw(3, 3, 4, 2), draw(3, 3, 4, 5)
-    geometry = dict(stride=stride, padding="same", dilation=dilation)
+    geometry = {"stride": stride, "padding": "same", "dilation": dilation}
     size = oracle.out_size((9, 10), (3, 3), **geometry)
     residual = draw(2, *size, 5)
-    separable = dict(x=x, depthwise_weight=depthwise, pointwise_weight=draw(8, 5), depthwise_bias=draw(8), pointwise_bias=draw(5))
+    separable = {
+        "x": x,
+        "depthwise_weight": depthwise,
+        "pointwise_weight": draw(8, 5),
+        "depthwise_bias": draw(8),
+        "pointwise_bias": draw(5),
+    }
     calls = {
-        "depthwise_conv2d": dict(x=x, weight=depthwise, bias=draw(8), activation="relu6") | geometry,
-        "conv2d": dict(x=x, weight=conv, bias=draw(5), residual=residual) | geometry,
-        "separable_conv2d": separable | dict(depthwise_activation="relu", residual=residual) | geometry,
-        "pointwise_conv2d": dict(x=x, weight=draw(1, 1, 4, 3), activation=(-1, 1)),
-        "dense": dict(x=draw(3, 20), weight=draw(20, 7), bias=draw(7), activation="relu"),
-        "global_average_pool2d": dict(x=x, keepdims=True),
+        "depthwise_conv2d": {"x": x, "weight": depthwise, "bias": draw(8), "activation": "relu6"} | geometry,
+        "conv2d": {"x": x, "weight": conv, "bias": draw(5), "residual": residual} | geometry,
+        "separable_conv2d": separable | {"depthwise_activation": "relu", "residual": residual} | geometry,
+        "pointwise_conv2d": {"x": x, "weight": draw(1, 1, 4, 3), "activation": (-1, 1)},
+        "dense": {"x": draw(3, 20), "weight": draw(20, 7), "bias": draw(7), "activation": "relu"},
+        "global_average_pool2d": {"x": x, "keepdims": True},
     }
     for name, arguments in calls.items():
         getattr(oracle, name)(**arguments).check(getattr(stated_order, name)(**arguments))

@@ -72,7 +72,8 @@ def run_into_out(case: problems.Case) -> np.ndarray:
 
 def new_array(case):
     y = case.run(fastdw)
-    assert y.ctypes.data % 64 == 0 and y.flags.c_contiguous
+    assert y.ctypes.data % 64 == 0
+    assert y.flags.c_contiguous
     return y
 
 
@@ -99,7 +100,7 @@ def packed_weights(case):
 def prepared_layer(case):
     weights = {name: array for name, array in case.arrays.items() if name not in ("x", "residual")}
     residual = case.arrays.get("residual")
-    takes = {} if residual is None else dict(residual=True)
+    takes = {} if residual is None else {"residual": True}
     layer = fastdw.prepare(getattr(fastdw, case.call), case.arrays["x"].shape, **weights, **takes, **case.keywords)
     return layer(case.arrays["x"], residual=residual)
 

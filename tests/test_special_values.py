@@ -98,7 +98,8 @@ def test_a_zero_result_is_positive(bias):
     x = np.full((1, 4, 4, 20), -1e-30, np.float32)
     weight = np.full((20, 20), 1e-30, np.float32)  # each product underflows to -0
     y = fastdw.pointwise_conv2d(x, weight, None if bias is None else np.full(20, bias, np.float32))
-    assert (y == 0).all() and not np.signbit(y).any()
+    assert (y == 0).all()
+    assert not np.signbit(y).any()
 
 
 def test_the_sign_of_a_zero_bound_does_not_depend_on_earlier_calls():

@@ -12,15 +12,15 @@ import stated_order
 import fastdw
 
 LARGE = {
-    "depthwise 3x3": ("depthwise_conv2d", (1, 56, 57, 72), [(3, 3, 72, 1)], dict(padding="same", activation="relu6")),
-    "depthwise 3x3 stride 2": ("depthwise_conv2d", (1, 75, 61, 96), [(3, 3, 96, 1)], dict(padding="same", stride=2)),
-    "depthwise 5x5": ("depthwise_conv2d", (1, 28, 29, 120), [(5, 5, 120, 1)], dict(padding="same")),
-    "depthwise low image": ("depthwise_conv2d", (1, 3, 80, 400), [(3, 3, 400, 1)], dict(padding="same")),
-    "pointwise": ("pointwise_conv2d", (1, 29, 28, 96), [(96, 136)], dict(activation="relu")),
+    "depthwise 3x3": ("depthwise_conv2d", (1, 56, 57, 72), [(3, 3, 72, 1)], {"padding": "same", "activation": "relu6"}),
+    "depthwise 3x3 stride 2": ("depthwise_conv2d", (1, 75, 61, 96), [(3, 3, 96, 1)], {"padding": "same", "stride": 2}),
+    "depthwise 5x5": ("depthwise_conv2d", (1, 28, 29, 120), [(5, 5, 120, 1)], {"padding": "same"}),
+    "depthwise low image": ("depthwise_conv2d", (1, 3, 80, 400), [(3, 3, 400, 1)], {"padding": "same"}),
+    "pointwise": ("pointwise_conv2d", (1, 29, 28, 96), [(96, 136)], {"activation": "relu"}),
     "pointwise deep": ("pointwise_conv2d", (1, 7, 7, 200), [(200, 333)], {}),
-    "stem": ("conv2d", (1, 97, 96, 3), [(3, 3, 3, 32)], dict(padding="same", stride=2)),
-    "conv 3x3": ("conv2d", (2, 15, 14, 40), [(3, 3, 40, 48)], dict(padding="same")),
-    "separable": ("separable_conv2d", (1, 30, 31, 64), [(3, 3, 64, 1), (64, 96)], dict(padding="same", depthwise_activation="relu6")),
+    "stem": ("conv2d", (1, 97, 96, 3), [(3, 3, 3, 32)], {"padding": "same", "stride": 2}),
+    "conv 3x3": ("conv2d", (2, 15, 14, 40), [(3, 3, 40, 48)], {"padding": "same"}),
+    "separable": ("separable_conv2d", (1, 30, 31, 64), [(3, 3, 64, 1), (64, 96)], {"padding": "same", "depthwise_activation": "relu6"}),
     "dense": ("dense", (1, 1500), [(1500, 1001)], {}),
 }
 
@@ -57,7 +57,7 @@ def test_calls_from_several_python_threads(threads):
     layers = list(LARGE) * 3
 
     def run_case(case: problems.Case) -> np.ndarray:
-        return case.run(fastdw, **{} if case.call == "global_average_pool2d" else dict(threads=threads))
+        return case.run(fastdw, **{} if case.call == "global_average_pool2d" else {"threads": threads})
 
     with ThreadPoolExecutor(4) as pool:
         many_layers = [pool.submit(run, layer, threads=threads) for layer in layers]

@@ -9,10 +9,12 @@ from __future__ import annotations
 from os import PathLike
 from pathlib import Path
 
-from fastdw.networks.graph import Graph
+import numpy as np
+
+from fastdw.networks.graph import INPUT, Graph, Quantization
 from fastdw.networks.network import Network
-from fastdw.networks.tflite_file import read_model
-from fastdw.networks.tflite_operators import Converter
+from fastdw.networks.tflite_file import Model, Tensor, read_model
+from fastdw.networks.tflite_operators import CONVERSIONS, Step, only
 
 
 def load_tflite(path: str | PathLike[str], *, threads: int | None = None) -> Network:
@@ -30,6 +32,48 @@ def read_tflite(path: str | PathLike[str]) -> Graph:
     """The graph of a .tflite file, as `load_tflite` reads it."""
     path = Path(path)
     try:
-        return Converter(read_model(path), path.stem).graph()
+        return convert(read_model(path), path.stem)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def convert(model: Model, name: str) -> Graph:
+    """The layers of a model's operators."""
+    source, output = only(model.inputs, "inputs"), only(model.outputs, "outputs")
+    tensor = model.tensors[source]
+    graph = Graph(name, tensor.shape, input_quantization(tensor))
+    values: dict[int, str] = {source: INPUT}
+    constants: dict[int, np.ndarray] = {}
+    for operator in model.operators:
+        try:
+            convert_operator(Step(model, graph, values, constants, operator))
+        except ValueError as error:
+            raise ValueError(f"operator {operator.index} {operator.name}: {error}") from error
+    if values.get(output, INPUT) == INPUT:
+        raise ValueError(f"tensor {output}: got an output that nothing computes; expected one that an operator gives")
+    graph.output = values[output]
+    return graph
+
+
+def convert_operator(step: Step) -> None:
+    if step.operator.name not in CONVERSIONS:
+        raise ValueError(f"got an operator that is not supported; expected one of {', '.join(CONVERSIONS)}")
+    output = step.output
+    if output.index in step.values or output.index in step.constants:
+        raise ValueError(f"tensor {output.index}: got a second operator that gives it; expected one")
+    result = CONVERSIONS[step.operator.name](step)
+    if isinstance(result, str):
+        step.values[output.index], shape = result, step.graph.shapes[result]
+    else:
+        step.constants[output.index], shape = result, result.shape
+    if shape != output.shape:
+        raise ValueError(f"tensor {output.index}: got shape {output.shape}; expected {shape}, as its inputs give")
+
+
+def input_quantization(tensor: Tensor) -> Quantization | None:
+    if tensor.dtype.kind == "f":
+        return None
+    scale, zero_point = tensor.quantisation()
+    if scale.size != 1:
+        raise ValueError(f"tensor {tensor.index}: got {scale.size} scales for the input; expected 1")
+    return Quantization(tensor.dtype, float(scale), int(zero_point))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from fastdw.networks.graph import INPUT, Graph, Quantization
+from fastdw.networks.graph import Graph
 from fastdw.networks.layers import Activation, Conv2D, Dense, DepthwiseConv2D, GlobalAveragePool2D, Layer, PointwiseConv2D
 from fastdw.networks.numpy_layers import Add, AveragePool2D, Clamp, Logistic, MaxPool2D, Pad, Reshape, Softmax
 from fastdw.networks.tflite_file import Model, Operator, Tensor
@@ -18,61 +19,23 @@ SAME, VALID = 0, 1
 DEFAULT_WEIGHTS_FORMAT = 0
 
 
-class Converter:
-    """Turns the operators of a model into layers."""
-
-    def __init__(self, model: Model, name: str):
-        self.model = model
-        self.input = only(model.inputs, "inputs")
-        self.output = only(model.outputs, "outputs")
-        tensor = self.tensor(self.input)
-        self.result = Graph(name, tensor.shape, input_quantization(tensor))
-        self.values: dict[int, str] = {self.input: INPUT}  # what each tensor is called in the graph
-        self.constants: dict[int, np.ndarray] = {}  # tensors that operators on constants give
-
-    def graph(self) -> Graph:
-        for operator in self.model.operators:
-            try:
-                self.convert(operator)
-            except ValueError as error:
-                raise ValueError(f"operator {operator.index} {operator.name}: {error}") from error
-        if self.output not in self.values:
-            raise ValueError(f"tensor {self.output}: got an output that no operator gives; expected one that an operator gives")
-        self.result.output = self.values[self.output]
-        if self.result.output == INPUT:
-            raise ValueError("operators: got none that compute anything; expected at least one")
-        return self.result
-
-    def convert(self, operator: Operator) -> None:
-        if operator.name not in CONVERSIONS:
-            raise ValueError(f"got an operator that is not supported; expected one of {', '.join(CONVERSIONS)}")
-        output = only(operator.outputs, "outputs")
-        if output in self.values or output in self.constants:
-            raise ValueError(f"tensor {output}: got a second operator that gives it; expected one")
-        result = CONVERSIONS[operator.name](Step(self, operator, self.tensor(output)))
-        if isinstance(result, str):
-            self.values[output] = result
-            shape = self.result.shapes[result]
-        else:
-            self.constants[output] = result
-            shape = result.shape
-        if shape != self.tensor(output).shape:
-            raise ValueError(f"tensor {output}: got shape {self.tensor(output).shape}; expected {shape}, as its inputs give")
-
-    def tensor(self, index: int) -> Tensor:
-        if index < 0:
-            raise ValueError("got no tensor; expected one")
-        return self.model.tensors[index]
-
-
+@dataclass(frozen=True)
 class Step:
-    """One operator under conversion, and what conversions ask about it."""
+    """One operator under conversion: what came before it, and what conversions ask about it."""
 
-    def __init__(self, converter: Converter, operator: Operator, output: Tensor):
-        self.converter = converter
-        self.operator = operator
-        self.output = output
-        self.name = f"{operator.name.lower()}_{operator.index}"
+    model: Model
+    graph: Graph
+    values: dict[int, str]  # what tensors are called in the graph
+    constants: dict[int, np.ndarray]  # tensors that operators on constants gave
+    operator: Operator
+
+    @property
+    def name(self) -> str:
+        return f"{self.operator.name.lower()}_{self.operator.index}"
+
+    @property
+    def output(self) -> Tensor:
+        return self.model.tensors[only(self.operator.outputs, "outputs")]
 
     def has_input(self, position: int) -> bool:
         return position < len(self.operator.inputs) and self.operator.inputs[position] >= 0
@@ -80,25 +43,25 @@ class Step:
     def input(self, position: int) -> Tensor:
         if not self.has_input(position):
             raise ValueError(f"input {position}: got none; expected a tensor")
-        return self.converter.tensor(self.operator.inputs[position])
+        return self.model.tensors[self.operator.inputs[position]]
 
     def is_constant(self, position: int) -> bool:
         tensor = self.input(position)
-        return tensor.index in self.converter.constants or (tensor.index not in self.converter.values and tensor.data is not None)
+        return tensor.index in self.constants or (tensor.index not in self.values and tensor.data is not None)
 
     def constant(self, position: int) -> np.ndarray:
         tensor = self.input(position)
-        return self.converter.constants[tensor.index] if tensor.index in self.converter.constants else tensor.values()
+        return self.constants[tensor.index] if tensor.index in self.constants else tensor.values()
 
     def value(self, position: int = 0) -> str:
         """The graph's name for an input."""
         tensor = self.input(position)
-        if tensor.index not in self.converter.values:
+        if tensor.index not in self.values:
             raise ValueError(f"tensor {tensor.index}: got an input that no operator before gives; expected one that is given before")
-        return self.converter.values[tensor.index]
+        return self.values[tensor.index]
 
     def shape(self, position: int = 0) -> Shape:
-        return self.converter.result.shapes[self.value(position)]
+        return self.graph.shapes[self.value(position)]
 
     def option(self, name: str) -> Any:
         if self.operator.options is None:
@@ -148,22 +111,13 @@ class Step:
         return same_padding2d(self.shape(), window, self.stride(), dilation)
 
     def add(self, layer: Layer) -> str:
-        return self.converter.result.add(layer)
+        return self.graph.add(layer)
 
 
 def only(indices: tuple[int, ...], what: str) -> int:
     if len(indices) != 1 or indices[0] < 0:
         raise ValueError(f"{what}: got {len(indices)}; expected 1")
     return indices[0]
-
-
-def input_quantization(tensor: Tensor) -> Quantization | None:
-    if tensor.dtype.kind == "f":
-        return None
-    scale, zero_point = tensor.quantisation()
-    if scale.size != 1:
-        raise ValueError(f"tensor {tensor.index}: got {scale.size} scales for the input; expected 1")
-    return Quantization(tensor.dtype, float(scale), int(zero_point))
 
 
 def implied_activation(output: Tensor) -> Activation:

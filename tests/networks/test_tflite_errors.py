@@ -147,7 +147,7 @@ def test_no_operators(tmp_path):
         model.graph.outputs = [0]
         return model
 
-    broken(build, tmp_path, "operators: got none that compute anything; expected at least one")
+    broken(build, tmp_path, "tensor 0: got an output that nothing computes; ")
 
 
 def refused(path, data: bytes) -> bool:
@@ -169,7 +169,7 @@ def test_a_truncated_file(tmp_path, model_file):
     assert accepted == []
 
 
-@pytest.mark.parametrize(("name", "n_flips"), [("kws_ref_model_int8.tflite", 200), ("vww_96_float.tflite", 100)])
+@pytest.mark.parametrize(("name", "n_flips"), [("kws_ref_model_int8.tflite", 140), ("vww_96_float.tflite", 60)])
 def test_flipped_bits(tmp_path, model_file, pytestconfig, name, n_flips):
     """A flipped bit is refused or, in a weight, not noticed; it never costs much memory. Half of the flips go to the tables."""
     data = model_file(name).read_bytes()
