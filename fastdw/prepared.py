@@ -24,7 +24,7 @@ _PACK = {
 
 NDARRAY = np.ndarray
 CONTIGUOUS = 0x101  # NumPy's flags C_CONTIGUOUS and ALIGNED
-WRITEABLE_CONTIGUOUS = 0x501
+WRITEABLE = 0x501  # both of these and WRITEABLE
 
 
 class Layer:
@@ -41,28 +41,28 @@ class Layer:
         self._bias_or_blank = BLANK if bias is None else bias
 
     def __call__(self, x: np.ndarray, out: np.ndarray | None = None, residual: np.ndarray | None = None) -> np.ndarray:
+        shape = self.out_shape
+        third = x if residual is None else residual
         usual = (
             type(x) is NDARRAY
             and x.dtype is FLOAT32
             and x.shape == self.x_shape
             and x.flags.num & CONTIGUOUS == CONTIGUOUS
-            and residual is None
-            and not self._takes_residual
+            and (residual is None) is not self._takes_residual
         )
+        if usual and residual is not None:
+            usual = (
+                type(third) is NDARRAY and third.dtype is FLOAT32 and third.shape == shape and third.flags.num & CONTIGUOUS == CONTIGUOUS
+            )
+        if usual and out is not None:
+            usual = type(out) is NDARRAY and out.dtype is FLOAT32 and out.shape == shape and out.flags.num & WRITEABLE == WRITEABLE
         if not usual:
             return self._call_any(x, out, residual)
         if out is None:
-            out = aligned_empty(self.out_shape)
-        elif not (
-            type(out) is NDARRAY
-            and out.dtype is FLOAT32
-            and out.shape == self.out_shape
-            and out.flags.num & WRITEABLE_CONTIGUOUS == WRITEABLE_CONTIGUOUS
-        ):
-            return self._call_any(x, out, residual)
+            out = aligned_empty(shape)
         call = self._usual
-        if call.launch(x, self._weight, self._bias_or_blank, x, out, call.address, 1, call.function, call.tasks, call.workers):
-            return call(x, self._weight, self._bias, None, out)  # finds out whether x and out really overlap
+        if call.launch(x, self._weight, self._bias_or_blank, third, out, call.address, 1, call.function, call.tasks, call.workers):
+            return call(x, self._weight, self._bias, residual, out)  # finds out whether out really overlaps an input
         return out
 
     def _call_any(self, x: Any, out: Any, residual: Any) -> np.ndarray:

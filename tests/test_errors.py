@@ -292,14 +292,14 @@ def test_packed_weights_of_another_kind_are_refused(given, taken):
 def test_packed_weights_of_other_channels_are_refused(kind):
     packed = getattr(fastdw, f"pack_{kind}")(WEIGHTS[kind])
     call, arguments = TAKERS[kind](x=zeros(1, 8, 9, 17), weight=packed)
-    with pytest.raises(ValueError, match="^weight: ") as caught:
+    with pytest.raises(ValueError, match=r"^weight: ") as caught:
         getattr(fastdw, call)(**arguments)
     assert_message(str(caught.value), "weight", "16", "17")
 
 
 def test_nothing_is_written_when_a_call_is_refused():
     out = np.full((1, 6, 7, 16), 7, np.float32)
-    with pytest.raises(ValueError, match="^bias: "):
+    with pytest.raises(ValueError, match=r"^bias: "):
         fastdw.depthwise_conv2d(X, DEPTHWISE, with_value(zeros(16), np.nan), out=out)
     assert (out == 7).all()
 

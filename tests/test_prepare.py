@@ -39,7 +39,7 @@ def test_layer_refuses_out_over_x():
 
 def test_layer_made_for_a_residual_asks_for_it():
     prepared = fastdw.prepare(fastdw.pointwise_conv2d, X.shape, WEIGHT, residual=True)
-    with pytest.raises(ValueError, match="^residual: got None; expected an array"):
+    with pytest.raises(ValueError, match=r"^residual: got None; expected an array"):
         prepared(X)
 
 
