@@ -113,11 +113,14 @@ def refuses(problem: Problem, machine: Machine) -> str | None:
     return None
 
 
+# rows, columns and vectors of the tiles, the most useful first: a network should compile few of them
 TILES = (
+    *((2, 4, 2), (2, 2, 4), (1, 7, 2)),
     *((4, 4, 1), (2, 4, 1), (2, 7, 1), (1, 7, 1), (1, 4, 1), (2, 2, 1), (1, 2, 1), (1, 1, 1)),
-    *((2, 4, 2), (4, 2, 2), (1, 7, 2), (1, 4, 2), (2, 2, 2), (1, 2, 2), (1, 1, 2)),
-    *((2, 2, 4), (1, 4, 4), (1, 2, 4), (1, 1, 4)),
+    *((4, 2, 2), (1, 4, 2), (2, 2, 2), (1, 2, 2), (1, 1, 2)),
+    *((1, 4, 4), (1, 2, 4), (1, 1, 4)),
 )
+TOLERANCE = 1.1  # the first tile within this of the least cost is taken
 
 
 def shapes(problem: Problem, machine: Machine) -> Iterator[TileShape]:
@@ -153,7 +156,8 @@ def cost(problem: Problem, shape: TileShape) -> float:
 
 
 def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape, Blocking]:
-    shape = min(shapes(problem, machine), key=lambda shape: cost(problem, shape))
+    costs = {shape: cost(problem, shape) for shape in shapes(problem, machine)}
+    shape = next(shape for shape in costs if costs[shape] <= TOLERANCE * min(costs.values()))
     rows = problem.out_height if threads == 1 else max(shape.rows, problem.out_height // (4 * threads))
     pixels = problem.kernel[0] * (problem.width + problem.kernel[1] - 1)  # the rows under one row of tiles stay in L1
     fitting = (machine.l1_bytes or 32 << 10) * 3 // 4 // (4 * pixels)
