@@ -67,13 +67,20 @@ def blockings(problem: Problem, shape: TileShape) -> Iterator[Blocking]:
     return panel_blockings(problem.width, shape.pixels, problem.out_channels, shape)
 
 
+TASK_X_BYTES = 64 << 10  # of x in one task, about: the more it computes, the less its start costs
+TASK_PIXELS = 96  # at least: a panel of the weight is read once for so many pixels
+
+
 def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape, Blocking]:
     shape = best_panel_shape(problem.width, problem.out_channels, machine)
-    tiles = max(1, 98 // shape.pixels)
-    blocking = Blocking(tiles * shape.pixels, problem.out_channels)
-    if threads > 1 and problem.batch * problem.height * count_blocks(problem.width, shape.pixels, blocking.rows) < 4 * threads:
-        blocking = Blocking(blocking.rows, -(-problem.out_channels // (4 * threads)))
-    return shape, blocking
+    pixels = max(TASK_PIXELS, TASK_X_BYTES // (4 * problem.channels))
+    if threads == 1:
+        return shape, Blocking(pixels, problem.out_channels)
+    wanted = 4 * threads  # tasks, so that none waits long for the last
+    rows = problem.batch * problem.height
+    pixels = min(pixels, max(TASK_PIXELS, rows * problem.width // wanted))
+    tasks = rows * count_blocks(problem.width, shape.pixels, pixels)
+    return shape, Blocking(pixels, -(-problem.out_channels // max(1, wanted // tasks)))
 
 
 def bind(plan: Plan, layout: Layout) -> tuple[dict[str, int], int]:
