@@ -124,12 +124,24 @@ TOLERANCE = 1.1  # the first tile within this of the least cost is taken
 
 
 def shapes(problem: Problem, machine: Machine) -> Iterator[TileShape]:
-    """Accumulators may take three quarters of the registers; windows and taps are partly read from memory by the FMAs."""
+    """Every tile whose machine code does not spill."""
     lanes = lanes_for(problem.channels, machine)
     for rows, cols, vecs in TILES:
         fits = rows <= problem.out_height and cols <= problem.out_width and vecs * lanes <= problem.channels
-        if fits and rows * cols * vecs <= machine.registers * 3 // 4:
+        if fits and rows * cols * vecs <= most_accumulators(machine, problem.kernel[1], problem.stride[1], rows, vecs):
             yield TileShape(rows, cols, vecs, lanes, problem.kernel[1], problem.stride[1])
+
+
+def most_accumulators(machine: Machine, taps: int, stride: int, rows: int, vecs: int) -> int:
+    """Vectors of outputs that leave room for a window and its taps, as the compiled loops show.
+
+    Wide windows need more room, and so do four window rows at once. Where a multiply-add cannot read memory, all of the
+    window and the taps pass through registers.
+    """
+    is_wide = taps > 5 or (taps > 3 and (stride > 1 or rows > 2))
+    if is_wide or not machine.is_fused or (not machine.is_memory_operand and vecs > 1):
+        return machine.registers // 4
+    return machine.registers // 2
 
 
 def blockings(problem: Problem, shape: TileShape) -> Iterator[Blocking]:

@@ -72,7 +72,7 @@ TASK_PIXELS = 96  # at least: a panel of the weight is read once for so many pix
 
 
 def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape, Blocking]:
-    shape = best_panel_shape(problem.width, problem.out_channels, machine)
+    shape = best_panel_shape(problem.width, shapes(problem, machine))
     pixels = max(TASK_PIXELS, TASK_X_BYTES // (4 * problem.channels))
     if threads == 1:
         return shape, Blocking(pixels, problem.out_channels)
