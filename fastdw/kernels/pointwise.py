@@ -68,6 +68,7 @@ def blockings(problem: Problem, shape: TileShape) -> Iterator[Blocking]:
 
 
 TASK_X_BYTES = 64 << 10  # of x in one task, about: the more it computes, the less its start costs
+TASKS_A_THREAD = 4  # at least, so that none waits long for the last
 TASK_PIXELS = 96  # at least: a panel of the weight is read once for so many pixels
 
 
@@ -76,11 +77,12 @@ def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape,
     pixels = max(TASK_PIXELS, TASK_X_BYTES // (4 * problem.channels))
     if threads == 1:
         return shape, Blocking(pixels, problem.out_channels)
-    wanted = 4 * threads  # tasks, so that none waits long for the last
-    rows = problem.batch * problem.height
-    pixels = min(pixels, max(TASK_PIXELS, rows * problem.width // wanted))
-    tasks = rows * count_blocks(problem.width, shape.pixels, pixels)
-    return shape, Blocking(pixels, -(-problem.out_channels // max(1, wanted // tasks)))
+    runs = problem.batch * problem.height
+    blocks = -(-problem.width // pixels)
+    while runs * blocks % threads and blocks < problem.width // shape.pixels:  # the same number for every thread
+        blocks += 1
+    columns = max(1, TASKS_A_THREAD * threads // (runs * blocks))  # where pixels are few, panels are shared out too
+    return shape, Blocking(-(-problem.width // blocks), -(-problem.out_channels // columns))
 
 
 def bind(plan: Plan, layout: Layout) -> tuple[dict[str, int], int]:
