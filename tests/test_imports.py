@@ -23,7 +23,7 @@ LAYERS = [
     ["kernels/"],
     ["planner.py"],
     ["request.py"],
-    ["call.py"],
+    ["call.py", "weights.py"],
     ["functional.py"],
     ["prepared.py"],
     ["__init__.py"],
