@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from fastdw import forks as forks  # watches for forks from here on
+
 if TYPE_CHECKING:
     from fastdw import weights
     from fastdw.functional import (
