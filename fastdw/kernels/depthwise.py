@@ -12,6 +12,7 @@ that hangs over the image reads zeros there through a pointer select, so nothing
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from fastdw.jit import Task
@@ -21,10 +22,10 @@ from fastdw.kernels.spec import Blocking, KernelSpec, Layout, Plan, lanes_for
 from fastdw.machine import Machine
 from fastdw.packing import BLANK_ADDRESS
 from fastdw.problem import DEPTHWISE, Problem
-from fastdw.tile import Context, TileShape, load_taps, load_window, load_window_clipped, slide_fma, view, zeros
+from fastdw.tile import Context, TileShape, last_taps, load_taps, load_window, load_window_clipped, slide_fma, view, zeros
 
 MAX_TAPS = 7  # filter columns that one tile takes at once
-MAX_STRIDE = 2
+MAX_STRIDE = 4  # between the columns of a tile; with larger ones a tile has one column
 MIN_LANES = 4
 
 CONTEXT = Context(
@@ -38,13 +39,20 @@ CONTEXT = Context(
     "top",
     "left",
     "kernel_rows",
+    "kernel_cols",
+    "whole_taps",  # filter columns in whole chunks
     "stride_row",
+    "stride_col",
     "dilation_row",
+    "dilation_col",
+    "phases",  # outputs that far apart read columns dilation_col apart, with the stride of the tile
     "x_image",
     "x_row",
     "x_col",
     "weight_row",
     "weight_col",
+    "out_pixel",  # from one column to the next; out_col goes to the next of the same phase
+    "residual_pixel",
     "row_blocks",
     "channel_blocks",
 )
@@ -53,6 +61,8 @@ CONTEXT = Context(
 @Task
 def depthwise(shape, context, index):
     c = view(CONTEXT, context)
+    rest = last_taps(shape)
+    row_step, col_step = c.stride_row * c.x_row, c.dilation_col * c.x_col
     image = index // (c.row_blocks * c.channel_blocks)
     row_block = index // c.channel_blocks % c.row_blocks
     channel_block = index % c.channel_blocks
@@ -63,40 +73,53 @@ def depthwise(shape, context, index):
     begin = block_start(channel_block, c.channel_blocks, c.channels, shape.width)
     end = block_start(channel_block + 1, c.channel_blocks, c.channels, shape.width)
     window_rows = (shape.rows - 1) * c.stride_row + 1
-    window_cols = (shape.cols - 1) * shape.stride + shape.taps
+    window_cols = ((shape.cols - 1) * shape.stride + c.kernel_cols - 1) * c.dilation_col + 1
     for tile_row in range(block_start(row_block, c.row_blocks, c.rows, shape.rows), row_end, shape.rows):
         row = min(tile_row, row_end - shape.rows)
         x_row = row * c.stride_row - c.top
         rows_inside = x_row >= 0 and x_row + (c.kernel_rows - 1) * c.dilation_row + window_rows <= c.height
-        for tile_col in range(0, c.cols, shape.cols):
-            col = min(tile_col, c.cols - shape.cols)
-            x_col = col * shape.stride - c.left
-            inside = rows_inside and x_col >= 0 and x_col + window_cols <= c.width
-            x_tile = x_image + x_row * c.x_row + x_col * c.x_col
-            out = out_image + row * c.out_row + col * c.out_col
-            residual = residual_image + row * c.residual_row + col * c.residual_col
-            for tile_n in range(begin, end, shape.width):
-                n = min(tile_n, end - shape.width)
-                x = x_tile + 4 * n
-                weight = c.weight + 4 * n
-                acc = zeros(shape)
-                if inside:
-                    for _ in range(c.kernel_rows):
-                        window = load_window(shape, x, c.stride_row * c.x_row, c.x_col)
-                        acc = slide_fma(shape, acc, window, load_taps(shape, weight, c.weight_col))
-                        x += c.dilation_row * c.x_row
-                        weight += c.weight_row
-                else:
-                    for r in range(c.kernel_rows):
-                        first = x_row + r * c.dilation_row
-                        if first + window_rows > 0 and first < c.height:
-                            window = load_window_clipped(
-                                shape, x, c.stride_row * c.x_row, c.x_col, first, c.stride_row, c.height, x_col, c.width, c.blank
-                            )
-                            acc = slide_fma(shape, acc, window, load_taps(shape, weight, c.weight_col))
-                        x += c.dilation_row * c.x_row
-                        weight += c.weight_row
-                finish(shape, acc, c, n, 4 * shape.lanes, residual + 4 * n, out + 4 * n)
+        for phase in range(c.phases):
+            phase_cols = (c.cols - phase + c.phases - 1) // c.phases
+            for tile_col in range(0, phase_cols, shape.cols):
+                tap_col = min(tile_col, phase_cols - shape.cols)
+                col = phase + tap_col * c.phases
+                x_col = col * c.stride_col - c.left
+                inside = rows_inside and x_col >= 0 and x_col + window_cols <= c.width
+                x_tile = x_image + x_row * c.x_row + x_col * c.x_col
+                out = out_image + row * c.out_row + col * c.out_pixel
+                residual = residual_image + row * c.residual_row + col * c.residual_pixel
+                for tile_n in range(begin, end, shape.width):
+                    n = min(tile_n, end - shape.width)
+                    x = x_tile + 4 * n
+                    weight = c.weight + 4 * n
+                    acc = zeros(shape)
+                    if inside:
+                        for _ in range(c.kernel_rows):
+                            for q in range(0, c.whole_taps, shape.taps):
+                                window = load_window(shape, x + q * col_step, row_step, col_step)
+                                acc = slide_fma(shape, acc, window, load_taps(shape, weight + q * c.weight_col, c.weight_col))
+                            window = load_window(rest, x + c.whole_taps * col_step, row_step, col_step)
+                            acc = slide_fma(rest, acc, window, load_taps(rest, weight + c.whole_taps * c.weight_col, c.weight_col))
+                            x += c.dilation_row * c.x_row
+                            weight += c.weight_row
+                    else:
+                        for r in range(c.kernel_rows):
+                            first = x_row + r * c.dilation_row
+                            if first + window_rows > 0 and first < c.height:
+                                for q in range(0, c.whole_taps, shape.taps):
+                                    window = load_window_clipped(
+                                        shape, x + q * col_step, row_step, col_step,
+                                        first, c.stride_row, c.height, x_col + q * c.dilation_col, c.dilation_col, c.width, c.blank,
+                                    )  # fmt: skip
+                                    acc = slide_fma(shape, acc, window, load_taps(shape, weight + q * c.weight_col, c.weight_col))
+                                window = load_window_clipped(
+                                    rest, x + c.whole_taps * col_step, row_step, col_step,
+                                    first, c.stride_row, c.height, x_col + c.whole_taps * c.dilation_col, c.dilation_col, c.width, c.blank,
+                                )  # fmt: skip
+                                acc = slide_fma(rest, acc, window, load_taps(rest, weight + c.whole_taps * c.weight_col, c.weight_col))
+                            x += c.dilation_row * c.x_row
+                            weight += c.weight_row
+                    finish(shape, acc, c, n, 4 * shape.lanes, residual + 4 * n, out + 4 * n)
 
 
 def refuses(problem: Problem, machine: Machine) -> str | None:
@@ -104,13 +127,24 @@ def refuses(problem: Problem, machine: Machine) -> str | None:
         return f"multiplier {problem.multiplier}"
     if problem.channels < MIN_LANES:
         return f"{problem.channels} channels, fewer than {MIN_LANES}"
-    if problem.kernel[1] > MAX_TAPS:
-        return f"{problem.kernel[1]} filter columns, more than {MAX_TAPS}"
-    if problem.dilation[1] != 1:
-        return f"column dilation {problem.dilation[1]}"
-    if problem.stride[1] > MAX_STRIDE:
-        return f"column stride {problem.stride[1]}, more than {MAX_STRIDE}"
     return None
+
+
+def chunk_taps(taps: int) -> int:
+    """Filter columns that a tile takes at once: all of a narrow filter, else the chunk that leaves the fewest over."""
+    if taps <= MAX_TAPS:
+        return taps
+    return min(range(MAX_TAPS, 3, -1), key=lambda chunk: taps % chunk)
+
+
+def tile_stride(problem: Problem) -> int:
+    """Input columns, dilation apart, from one output of a phase to the next."""
+    return problem.stride[1] // math.gcd(problem.stride[1], problem.dilation[1])
+
+
+def count_phases(problem: Problem) -> int:
+    """Output j reads columns j*stride + q*dilation: outputs dilation / gcd(stride, dilation) apart read the same grid of columns."""
+    return problem.dilation[1] // math.gcd(problem.stride[1], problem.dilation[1])
 
 
 TILES = (
@@ -123,10 +157,15 @@ TILES = (
 def shapes(problem: Problem, machine: Machine) -> Iterator[TileShape]:
     """Accumulators may take three quarters of the registers; windows and taps are partly read from memory by the FMAs."""
     lanes = lanes_for(problem.channels, machine)
+    taps = chunk_taps(problem.kernel[1])
+    phase_cols = problem.out_width // count_phases(problem)  # of the phase with the fewest
+    stride = tile_stride(problem)
+    if stride > MAX_STRIDE:
+        stride, phase_cols = 1, 1
     for rows, cols, vecs in TILES:
-        fits = rows <= problem.out_height and cols <= problem.out_width and vecs * lanes <= problem.channels
+        fits = rows <= problem.out_height and cols <= max(1, phase_cols) and vecs * lanes <= problem.channels
         if fits and rows * cols * vecs <= machine.registers * 3 // 4:
-            yield TileShape(rows, cols, vecs, lanes, problem.kernel[1], problem.stride[1])
+            yield TileShape(rows, cols, vecs, lanes, taps, stride, problem.kernel[1] % taps)
 
 
 def blockings(problem: Problem, shape: TileShape) -> Iterator[Blocking]:
@@ -165,7 +204,13 @@ def bind(plan: Plan, layout: Layout) -> tuple[dict[str, int], int]:
     p, shape = plan.problem, plan.shape
     row_blocks = count_blocks(p.out_height, shape.rows, plan.blocking.rows)
     channel_blocks = count_blocks(p.channels, shape.width, plan.blocking.channels)
-    fields = epilogue_fields(plan, layout) | {
+    phases = count_phases(p)
+    fields = epilogue_fields(plan, layout)
+    fields |= {
+        "out_pixel": fields["out_col"],
+        "out_col": fields["out_col"] * phases,
+        "residual_pixel": fields["residual_col"],
+        "residual_col": fields["residual_col"] * phases,
         "blank": BLANK_ADDRESS,
         "height": p.height,
         "width": p.width,
@@ -175,8 +220,13 @@ def bind(plan: Plan, layout: Layout) -> tuple[dict[str, int], int]:
         "top": p.padding[0][0],
         "left": p.padding[1][0],
         "kernel_rows": p.kernel[0],
+        "kernel_cols": p.kernel[1],
+        "whole_taps": p.kernel[1] - shape.rest,
         "stride_row": p.stride[0],
+        "stride_col": p.stride[1],
         "dilation_row": p.dilation[0],
+        "dilation_col": p.dilation[1],
+        "phases": phases,
         "x_image": layout.x[0],
         "x_row": layout.x[1],
         "x_col": layout.x[2],

@@ -195,6 +195,11 @@ def load(shape, address, row_step, col_step, vec_step) -> Lowering:
 
 
 @lowering
+def last_taps(shape) -> Lowering:
+    return ConstantsType("TileShape", shape.fields | {"taps": shape.fields["rest"]}), lambda builder, shape: shape
+
+
+@lowering
 def load_row(shape, address, vec_step) -> Lowering:
     typ = _tile(shape, 1, 1)
     return typ, lambda builder, shape, address, vec_step: _load_all(builder, typ, address, I64(0), I64(0), vec_step)
@@ -213,11 +218,11 @@ def load_window(shape, address, row_step, col_step) -> Lowering:
 
 
 @lowering
-def load_window_clipped(shape, address, row_step, col_step, row, row_stride, height, col, width, blank) -> Lowering:
+def load_window_clipped(shape, address, row_step, col_step, row, row_stride, height, col, dilation, width, blank) -> Lowering:
     typ = _window(shape)
 
-    def generate(builder, shape, address, row_step, col_step, row, row_stride, height, col, width, blank):
-        cols_inside = [_inside(builder, builder.add(col, I64(j)), width) for j in range(typ.cols)]
+    def generate(builder, shape, address, row_step, col_step, row, row_stride, height, col, dilation, width, blank):
+        cols_inside = [_inside(builder, builder.add(col, builder.mul(dilation, I64(j))), width) for j in range(typ.cols)]
         vectors = []
         for i in range(typ.rows):
             row_inside = _inside(builder, builder.add(row, builder.mul(row_stride, I64(i))), height)

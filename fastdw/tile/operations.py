@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property, update_wrapper
 
 import numpy as np
@@ -80,6 +81,12 @@ def load(shape: TileShape, address: int, row_step: int, col_step: int, vec_step:
 
 
 @Operation
+def last_taps(shape: TileShape) -> TileShape:
+    """The shape for the filter columns that are left over."""
+    return replace(shape, taps=shape.rest)
+
+
+@Operation
 def load_row(shape: TileShape, address: int, vec_step: int) -> Tile:
     """row[v] = the vector at address + v*vec_step"""
     return _gather(_grid(address, 1, 1, shape.vecs, 0, 0, vec_step), shape.lanes)
@@ -108,12 +115,16 @@ def load_window_clipped(
     row_stride: int,
     height: int,
     col: int,
+    dilation: int,
     width: int,
     blank: int,
 ) -> Tile:
-    """load_window where pixels outside the image are read at blank: row i is image row `row + i*row_stride`, column j is `col + j`."""
+    """load_window where pixels outside the image are read at blank.
+
+    Window row i is row `row + i*row_stride` of the image, window column j its column `col + j*dilation`.
+    """
     i, j = np.ogrid[: shape.rows, : (shape.cols - 1) * shape.stride + shape.taps]
-    rows, cols = row + i * row_stride, col + j
+    rows, cols = row + i * row_stride, col + j * dilation
     inside = (rows >= 0) & (rows < height) & (cols >= 0) & (cols < width)
     pixels = np.where(inside, address + i * row_step + j * col_step, blank)
     return _gather(pixels[..., None] + 4 * shape.lanes * np.arange(shape.vecs), shape.lanes)

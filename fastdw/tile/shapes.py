@@ -23,7 +23,8 @@ ARRAYS = ("x", "weight", "bias", "residual", "out")  # the first fields of every
 class TileShape:
     """Outputs held in registers: rows x cols pixels of vecs vectors of lanes floats.
 
-    taps and stride are the filter columns taken at once and the input columns between two outputs; zero where a kernel has neither.
+    taps are the filter columns taken at once, rest those left over at the end of a filter row; stride is the input columns
+    between two outputs. Zero where a kernel has none.
     """
 
     rows: int
@@ -32,6 +33,7 @@ class TileShape:
     lanes: int
     taps: int = 0
     stride: int = 0
+    rest: int = 0
 
     @property
     def pixels(self) -> int:
@@ -53,7 +55,8 @@ class TileShape:
         return ConstantsType("TileShape", self.constants)
 
     def __str__(self) -> str:
-        window = f"_{self.taps}t{self.stride}s" if self.taps else ""
+        rest = f"+{self.rest}" if self.rest else ""
+        window = f"_{self.taps}{rest}t{self.stride}s" if self.taps else ""
         return f"{self.rows}x{self.cols}x{self.vecs}x{self.lanes}{window}"
 
 
