@@ -11,7 +11,10 @@ import numpy as np
 from fastdw.problem import UNBOUNDED, Padding, Pair
 
 FLOAT32 = np.dtype(np.float32)
+LARGEST = float(np.finfo(np.float32).max)
 ACTIVATIONS = {None: UNBOUNDED, "relu": (0.0, math.inf), "relu6": (0.0, 6.0)}
+MOST = 2**31 - 1
+PADDING_NUMBERS = "an integer, (rows, columns) or ((top, bottom), (left, right))"
 PADDINGS = ("valid", "same", "same_lower")
 
 
@@ -59,14 +62,23 @@ def _foreign_array(value: Any, name: str) -> np.ndarray:
 def integer(value: Any, name: str, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise wrong_type(name, value, f"an integer of at least {least}")
+    value = int(value)
     if value < least:
-        raise error(name, str(value), f"an integer of at least {least}")
-    return int(value)
+        raise error(name, shown(value), f"an integer of at least {least}")
+    if value > MOST:
+        raise error(name, shown(value), f"an integer of at most {MOST}")
+    return value
+
+
+def flag(value: Any, name: str) -> bool:
+    if not isinstance(value, (bool, np.bool_)):
+        raise wrong_type(name, value, "True or False")
+    return bool(value)
 
 
 def pair(value: Any, name: str, least: int = 1) -> Pair:
     """One integer for both, or (rows, columns)."""
-    if type(value) is int and value >= least:
+    if type(value) is int and least <= value <= MOST:
         return (value, value)
     if isinstance(value, (tuple, list)):
         if len(value) != 2:
@@ -81,14 +93,14 @@ def padding(value: Any) -> str | Padding:
     if isinstance(value, str):
         if value in PADDINGS:
             return value
-        raise error(
-            "padding",
-            shown(value),
-            f"one of {', '.join(map(repr, PADDINGS))}, an integer, (rows, columns) or ((top, bottom), (left, right))",
-        )
+        raise error("padding", shown(value), f"one of {', '.join(map(repr, PADDINGS))}, {PADDING_NUMBERS}")
     if isinstance(value, (tuple, list)) and len(value) == 2 and all(isinstance(side, (tuple, list)) for side in value):
         rows, cols = (pair(side, "padding", 0) for side in value)
         return (rows, cols)
+    if isinstance(value, (tuple, list)) and len(value) != 2:
+        raise error("padding", shown(value), PADDING_NUMBERS)
+    if not isinstance(value, (tuple, list, numbers.Integral)):
+        raise wrong_type("padding", value, PADDING_NUMBERS)
     rows_cols = pair(value, "padding", 0)
     return ((rows_cols[0],) * 2, (rows_cols[1],) * 2)
 
@@ -98,12 +110,12 @@ def bounds(activation: Any, name: str = "activation") -> tuple[float, float]:
     if activation is None or isinstance(activation, str):
         if activation in ACTIVATIONS:
             return ACTIVATIONS[activation]
-    elif isinstance(activation, (tuple, list)) and len(activation) == 2:
-        low, high = activation
-        if all(isinstance(bound, numbers.Real) and not isinstance(bound, bool) for bound in activation):
-            if low <= high:
-                return (float(low), float(high))
-            raise error(name, shown(activation), "a clamp (low, high) with low <= high")
+    elif isinstance(activation, (tuple, list)):
+        if len(activation) == 2 and all(isinstance(bound, numbers.Real) and not isinstance(bound, bool) for bound in activation):
+            low, high = activation
+            if low <= high and all(abs(bound) <= LARGEST or abs(bound) == math.inf for bound in activation):
+                return (float(low) + 0.0, float(high) + 0.0)  # -0 becomes +0: the two are one key in a cache of calls
+            raise error(name, shown(activation), "a clamp (low, high) of float32 numbers with low <= high")
     else:
         raise wrong_type(name, activation, "None, a name or a clamp (low, high)")
     raise error(name, shown(activation), f"one of {', '.join(map(repr, ACTIVATIONS))}, or a clamp (low, high) of two numbers")

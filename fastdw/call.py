@@ -1,62 +1,22 @@
-"""From shapes and strides to a call of machine code: the problem, its plan, its context, bound once and used often."""
+"""A request bound to machine code: its plan, its context, its function pointer; bound once and used often."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
-from fastdw import arguments, planner
+from fastdw import planner
 from fastdw.arguments import error
 from fastdw.kernels.spec import Layout, Plan, registry
 from fastdw.packing import BLANK, aligned_empty
-from fastdw.problem import CONV, DENSE, DEPTHWISE, POINTWISE, POOL, Padding, Pair, Problem, same_padding, span
+from fastdw.problem import Problem
+from fastdw.request import Request, Strided, check_results, contiguous, lay, problem_of
 from fastdw.tile.shapes import ARRAYS, CONTEXT_FIELDS
 
 TEMPLATE_FIELDS = CONTEXT_FIELDS + 2 * len(ARRAYS)
-
-
-class Strided(NamedTuple):
-    """An array without its data."""
-
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-
-    @property
-    def span(self) -> Pair:
-        """First and last byte that belong to it, relative to its address."""
-        steps = [(extent - 1) * stride for extent, stride in zip(self.shape, self.strides, strict=True)]
-        return sum(step for step in steps if step < 0), sum(step for step in steps if step > 0) + 4
-
-
-class Weight(NamedTuple):
-    """A weight without its data. panel: columns of its panels, or 0. packed: what it was packed for, or empty."""
-
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-    panel: int = 0
-    packed: str = ""
-
-
-class Request(NamedTuple):
-    """All that a call's machine code depends on. Hashable: what is bound for it is kept."""
-
-    kind: str
-    x: Strided
-    weight: Weight = Weight((), ())
-    bias: tuple[int, ...] | None = None
-    residual: Strided | None = None
-    out: Strided | None = None
-    stride: Pair = (1, 1)
-    padding: str | Padding = "valid"
-    dilation: Pair = (1, 1)
-    bounds: tuple[float, float] = arguments.UNBOUNDED
-    threads: int = 0  # at most so many; 0: as many as there are
-    weight_name: str = "weight"
-    bias_name: str = "bias"
+MakePlan = Callable[[Problem, int], Plan]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +25,7 @@ class Call:
 
     plan: Plan
     out_shape: tuple[int, ...]
+    names: tuple[str, ...]  # of the inputs, for errors
     launch: Callable[..., int]
     template: np.ndarray
     address: int
@@ -81,20 +42,20 @@ class Call:
         third = x if residual is None else residual
         overlapped = self.launch(x, weight, bias, third, out, self.address, 1, self.function, self.tasks, self.workers)
         if overlapped:
-            self._refuse_overlap(x, weight, bias, third, out)
+            refuse_overlap(out, **dict(zip(self.names, (x, weight, bias, third), strict=True)))
             self.launch(x, weight, bias, third, out, self.address, 0, self.function, self.tasks, self.workers)
         return out
 
-    def _refuse_overlap(self, *arrays: np.ndarray) -> None:
-        """The spans of out and an input meet; an error unless their elements are interleaved without meeting."""
-        *inputs, out = arrays
-        for name, source in zip(ARRAYS, inputs, strict=False):
-            if np.shares_memory(source, out):
-                raise error("out", f"an array that overlaps {name}", "memory of its own")
+
+def refuse_overlap(out: np.ndarray, **inputs: np.ndarray) -> None:
+    """An error if out has an element in common with an input; interleaved arrays that share none are fine."""
+    for name, source in inputs.items():
+        if np.may_share_memory(source, out) and np.shares_memory(source, out):
+            raise error("out", f"an array that overlaps {name}", "memory of its own")
 
 
-def bind(request: Request, make_plan: Callable[[Problem, int], Plan] = planner.plan) -> Call:
-    """Check a request, plan it (make_plan is given the problem and the threads) and compile what it needs.
+def plan_of(request: Request, make_plan: MakePlan = planner.plan) -> tuple[Plan, Layout, tuple[int, ...]]:
+    """Check a request and plan it: the plan, the layout it is for, and the shape of the result.
 
     Raises:
       ValueError: shapes that do not fit each other.
@@ -102,168 +63,38 @@ def bind(request: Request, make_plan: Callable[[Problem, int], Plan] = planner.p
     from fastdw import launch
 
     problem, out_shape = problem_of(request)
-    out = request.out or contiguous(out_shape)
-    _check_shape("out", out, out_shape)
-    if request.residual is not None:
-        _check_shape("residual", request.residual, out_shape)
-    problem, layout = _lay(request, problem, out)
-    plan = make_plan(problem, request.threads or launch.thread_limit())
+    check_results(request, out_shape)
+    problem, layout = lay(request, problem, request.out or contiguous(out_shape))
+    return make_plan(problem, request.threads or launch.thread_limit()), layout, out_shape
+
+
+def bind(request: Request, make_plan: MakePlan = planner.plan) -> Call:
+    """Plan a request and compile what it needs. make_plan is given the problem and the threads."""
+    from fastdw import launch
+
+    plan, layout, out_shape = plan_of(request, make_plan)
     spec = registry()[plan.kernel]
     fields, tasks = spec.bind(plan, layout)
+    spans = {
+        "x": request.x.span,
+        "weight": (0, 0) if request.weight.packed else Strided(request.weight.shape, request.weight.strides).span,
+        "bias": (0, 4 * request.bias[0]) if request.bias else (0, 0),
+        "residual": request.residual.span if request.residual else (0, 0),
+        "out": (request.out or contiguous(out_shape)).span,
+    }
     template = np.zeros(TEMPLATE_FIELDS, np.int64)
     template[:CONTEXT_FIELDS] = spec.context.pack(fields)
     template[ARRAYS.index("residual")] = request.residual is not None
-    spans = {"x": request.x.span, "out": out.span, "residual": request.residual.span if request.residual else (0, 0)}
-    spans["weight"] = spans["bias"] = (0, 0)  # never overlapped by a writable array of the right shape, or checked by their owner
-    if not request.weight.packed and request.weight.shape:
-        spans["weight"] = Strided(request.weight.shape, request.weight.strides).span
-    if request.bias is not None:
-        spans["bias"] = (0, 4 * request.bias[0])
     template[CONTEXT_FIELDS:] = [side for name in ARRAYS for side in spans[name]]
     workers = min(plan.threads, tasks)
-    launcher = launch.serial() if workers == 1 else launch.parallel
-    return Call(plan, out_shape, launcher, template, template.ctypes.data, spec.task.pointer(plan.shape), tasks, workers)
-
-
-def contiguous(shape: tuple[int, ...]) -> Strided:
-    return Strided(shape, tuple(4 * math.prod(shape[i + 1 :]) for i in range(len(shape))))
-
-
-def problem_of(request: Request) -> tuple[Problem, tuple[int, ...]]:
-    """The problem that a request states, and the shape of its result."""
-    x, kind = request.x, request.kind
-    _check_image(x, kind)
-    if kind == POOL:
-        batch, height, width, channels = x.shape
-        return Problem(POOL, batch, height, width, channels, channels, kernel=(height, width)), (batch, channels)
-    _check_weight(request)
-    channels, out_channels = _channels(request)
-    if request.bias is not None and request.bias != (out_channels,):
-        raise error(request.bias_name, f"shape {request.bias}", f"({out_channels},), one for each output channel")
-    if kind == DENSE:
-        return Problem(POINTWISE, 1, 1, x.shape[0], channels, out_channels, bounds=request.bounds), (x.shape[0], out_channels)
-    batch, height, width, _ = x.shape
-    if kind == POINTWISE:
-        return Problem(POINTWISE, batch, height, width, channels, out_channels, bounds=request.bounds), (batch, height, width, out_channels)
-    kernel = request.weight.shape[0], request.weight.shape[1]
-    padding = _resolve_padding(request, kernel, (height, width))
-    problem = Problem(kind, batch, height, width, channels, out_channels, kernel, request.stride, request.dilation, padding, request.bounds)
-    for side, extent, taps, dilation, pad in zip(("height", "width"), (height, width), kernel, request.dilation, padding, strict=True):
-        if span(taps, dilation) > extent + sum(pad):
-            raise error(
-                request.weight_name,
-                f"a kernel that spans {span(taps, dilation)} in {side}",
-                f"at most {extent + sum(pad)}, the padded {side} of x",
-            )
-    return problem, problem.out_shape
-
-
-def _check_image(x: Strided, kind: str) -> None:
-    wanted = "[batch, in_channels]" if kind == DENSE else "[batch, height, width, channels]"
-    if len(x.shape) != (2 if kind == DENSE else 4):
-        raise error("x", f"shape {x.shape}", wanted)
-    if 0 in x.shape:
-        raise error("x", f"shape {x.shape}", f"{wanted} with every extent at least 1")
-    _check_channel_stride("x", x)
-
-
-def _check_channel_stride(name: str, array: Strided) -> None:
-    if array.strides[-1] != 4 and array.shape[-1] != 1:
-        raise error(name, f"channels {array.strides[-1]} bytes apart", "channels next to each other: np.ascontiguousarray(...)")
-
-
-def _check_shape(name: str, array: Strided, shape: tuple[int, ...]) -> None:
-    if array.shape != shape:
-        raise error(name, f"shape {array.shape}", f"{shape}, the shape of the result")
-    _check_channel_stride(name, array)
-
-
-WEIGHT_SHAPES = {
-    DEPTHWISE: ("[kernel_h, kernel_w, channels, multiplier] or [kernel_h, kernel_w, channels]", (3, 4)),
-    POINTWISE: ("[in_channels, out_channels] or [1, 1, in_channels, out_channels]", (2, 4)),
-    DENSE: ("[in_channels, out_channels]", (2,)),
-    CONV: ("[kernel_h, kernel_w, in_channels, out_channels]", (4,)),
-}
-
-
-def _check_weight(request: Request) -> None:
-    weight, name = request.weight, request.weight_name
-    if weight.packed:
-        accepted = POINTWISE if request.kind == DENSE else request.kind
-        if weight.packed != accepted:
-            raise error(
-                name,
-                f"a weight packed for {weight.packed}",
-                f"one packed for {accepted}, by pack_{accepted}{'2d' if accepted == CONV else ''}",
-            )
-    check_weight_shape(name, request.kind, weight.shape)
-
-
-def check_weight_shape(name: str, kind: str, shape: tuple[int, ...]) -> None:
-    wanted, ranks = WEIGHT_SHAPES[kind]
-    if kind == DENSE and len(shape) == 4:  # packed for pointwise from [1, 1, in, out]
-        ranks = (2, 4)
-    if len(shape) not in ranks or (kind in (POINTWISE, DENSE) and len(shape) == 4 and shape[:2] != (1, 1)):
-        raise error(name, f"shape {shape}", wanted)
-    if 0 in shape:
-        raise error(name, f"shape {shape}", f"{wanted} with every extent at least 1")
-
-
-def _channels(request: Request) -> Pair:
-    """Input and output channels, where x and weight agree on them."""
-    x, weight = request.x.shape, request.weight.shape
-    if request.kind == DEPTHWISE:
-        inputs, outputs = weight[2], weight[2] * (weight[3] if len(weight) == 4 else 1)
-    else:
-        inputs, outputs = weight[-2], weight[-1]
-    if x[-1] != inputs:
-        hint = ""
-        if len(x) == 4 and x[1] == inputs:
-            hint = "; x looks like NCHW: fastdw takes NHWC, np.ascontiguousarray(x.transpose(0, 2, 3, 1))"
-        raise error(request.weight_name, f"{inputs} input channels", f"{x[-1]}, the channels of x{hint}")
-    return inputs, outputs
-
-
-def _resolve_padding(request: Request, kernel: Pair, extents: Pair) -> Padding:
-    if request.padding == "valid":
-        return ((0, 0), (0, 0))
-    if isinstance(request.padding, str):
-        lower = request.padding == "same_lower"
-        sides = [same_padding(*values, lower) for values in zip(extents, kernel, request.stride, request.dilation, strict=True)]
-        return (sides[0], sides[1])
-    return request.padding
-
-
-def _lay(request: Request, problem: Problem, out: Strided) -> tuple[Problem, Layout]:
-    """Strides of (image, row, column), and for pointwise the problem over the longest runs of pixels that all arrays share."""
-    arrays = [request.x, out] + ([request.residual] if request.residual else [])
-    steps: list[tuple[int, ...]]
-    if request.kind == DENSE:
-        steps = [(0, 0, array.strides[0]) for array in arrays]
-    elif request.kind == POOL:
-        steps = [request.x.strides[:3], (out.strides[0], 0, 0)]
-    else:
-        steps = [array.strides[:3] for array in arrays]
-    if request.kind == POINTWISE:
-        problem, steps = _longest_runs(problem, steps)
-    weight = request.weight
-    if weight.packed:
-        strides = weight.strides
-    else:
-        strides = weight.strides[:2] if request.kind == DEPTHWISE else weight.strides[-2:-1]
-    residual = steps[2] if request.residual else None
-    return problem, Layout(steps[0], steps[1], strides, weight.panel, request.bias is not None, residual)
-
-
-def _longest_runs(problem: Problem, steps: list) -> tuple[Problem, list]:
-    images, rows, cols = problem.batch, problem.height, problem.width
-    if cols == 1:
-        rows, cols, steps = 1, rows, [(image, 0, row) for image, row, _ in steps]
-    elif rows == 1 or all(row == cols * col for _, row, col in steps):
-        rows, cols = 1, rows * cols
-    if cols == 1 and rows == 1:
-        images, cols, steps = 1, images, [(0, 0, image) for image, _, _ in steps]
-    elif rows == 1 and (images == 1 or all(image == cols * col for image, _, col in steps)):
-        images, cols = 1, images * cols
-    merged = Problem(POINTWISE, images, rows, cols, problem.channels, problem.out_channels, bounds=problem.bounds)
-    return merged, steps
+    return Call(
+        plan,
+        out_shape,
+        names=("x", request.weight_name, request.bias_name, "residual"),
+        launch=launch.serial() if workers == 1 else launch.parallel,
+        template=template,
+        address=template.ctypes.data,
+        function=spec.task.pointer(plan.shape),
+        tasks=tasks,
+        workers=workers,
+    )

@@ -16,13 +16,16 @@ from typing import Any
 import numpy as np
 
 from fastdw import arguments, packing
-from fastdw.call import Call, Request, Strided, Weight, bind, check_weight_shape, contiguous
+from fastdw.call import Call, bind, plan_of, refuse_overlap
 from fastdw.kernels.panels import panels_for
 from fastdw.kernels.spec import Plan, SeparablePlan
 from fastdw.machine import host
 from fastdw.packing import PackedWeight, aligned_empty
+from fastdw.planner import check_strict
 from fastdw.problem import CONV, DENSE, DEPTHWISE, POINTWISE, POOL
+from fastdw.request import Request, Strided, Weight, check_weight_shape, contiguous, problem_of
 
+SEPARABLE = "separable"
 BOUND_CALLS = 1024  # kept for calls that come again
 
 
@@ -166,16 +169,7 @@ def global_average_pool2d(x, *, keepdims=False, out=None) -> np.ndarray:
     Raises:
       TypeError, ValueError: as for depthwise_conv2d.
     """
-    if not keepdims:
-        return _run(_gather(POOL, x, out=out))
-    x = arguments.array(x, "x")
-    if out is None:
-        return _run(_gather(POOL, x))[:, None, None, :]
-    _writable(out)
-    if out.ndim != 4 or out.shape[1:3] != (1, 1):
-        raise arguments.error("out", f"shape {out.shape}", "[batch, 1, 1, channels], the shape of the result")
-    _run(_gather(POOL, x, out=out[:, 0, 0, :]))
-    return out
+    return _run(_gather(POOL, x, out=out, keepdims=arguments.flag(keepdims, "keepdims")))
 
 
 def pack_depthwise(weight, *, flush_subnormals=False) -> PackedWeight:
@@ -222,23 +216,30 @@ def explain(function: Callable, *args, **keywords) -> Plan | SeparablePlan:
       The plan, with a readable repr: kernel, tile, blocking, why, flops, bytes, scratch. For separable_conv2d two plans
       and the scratch between them.
     """
-    if function not in _KINDS:
-        raise TypeError(f"function: got {arguments.shown(function)}; expected one of {', '.join(f.__name__ for f in _KINDS)}")
+    kind = kind_of(function)
     given = inspect.signature(function).bind(*args, **keywords).arguments
-    given.pop("keepdims", None)
     if isinstance(given["x"], (tuple, list)):
         given["x"] = contiguous(tuple(arguments.integer(extent, "x", 1) for extent in given["x"]))
-    if function is separable_conv2d:
-        first, second = (_bound(gathered[0]) for gathered in _gather_separable(**given, hidden=contiguous))
-        return SeparablePlan(first.plan, second.plan, 4 * math.prod(first.out_shape))
-    return _bound(_gather(_KINDS[function], **given)[0]).plan
+    if kind == SEPARABLE:
+        (first, _, shape), (second, _, _) = (plan_of(gathered[0]) for gathered in _gather_separable(**given, hidden=contiguous))
+        return SeparablePlan(first, second, 4 * math.prod(shape))
+    return plan_of(_gather(kind, **given)[0])[0]
+
+
+def kind_of(function: Callable) -> str:
+    """The kind of problem that a public call states."""
+    try:
+        return _KINDS[function]
+    except (KeyError, TypeError):
+        names = ", ".join(call.__name__ for call in _KINDS)
+        raise TypeError(f"function: got {arguments.shown(function)}; expected one of {names}") from None
 
 
 _KINDS = {
     depthwise_conv2d: DEPTHWISE,
     pointwise_conv2d: POINTWISE,
     conv2d: CONV,
-    separable_conv2d: "separable",
+    separable_conv2d: SEPARABLE,
     dense: DENSE,
     global_average_pool2d: POOL,
 }
@@ -260,6 +261,7 @@ def _gather(
     residual=None,
     out=None,
     threads=None,
+    keepdims=False,
     names: tuple[str, str, str] = ("weight", "bias", "activation"),
 ) -> Gathered:
     if not isinstance(x, Strided):
@@ -279,10 +281,11 @@ def _gather(
         None if residual is None else Strided(residual.shape, residual.strides),
         None if out is None else Strided(out.shape, out.strides),
         arguments.pair(stride, "stride"),
-        padding if padding == "valid" or padding == "same" else arguments.padding(padding),
+        arguments.padding(padding),
         arguments.pair(dilation, "dilation"),
         arguments.bounds(activation, names[2]),
         _threads(threads),
+        keepdims,
         names[0],
         names[1],
     )
@@ -310,8 +313,8 @@ def _gather_separable(
     first = _gather(
         DEPTHWISE, x, depthwise_weight, depthwise_bias, stride, padding, dilation, depthwise_activation, threads=threads, names=names
     )
-    between = hidden(_bound(first[0]).out_shape)
-    names = ("pointwise_weight", "pointwise_bias", "activation")
+    between = hidden(problem_of(first[0])[1])
+    others = ("pointwise_weight", "pointwise_bias", "activation")
     second = _gather(
         POINTWISE,
         between,
@@ -321,16 +324,20 @@ def _gather_separable(
         residual=residual,
         out=out,
         threads=threads,
-        names=names,
+        names=others,
     )
-    if out is not None and isinstance(x, np.ndarray) and np.shares_memory(x, out):
-        raise arguments.error("out", "an array that overlaps x", "memory of its own")
+    if out is not None:
+        inputs = zip(("x", *names[:2]), first[1:4], strict=True)
+        refuse_overlap(out, **{name: array for name, array in inputs if isinstance(array, np.ndarray)})
     return (*first[:-1], between), second
 
 
 def _run(gathered: Gathered) -> np.ndarray:
     request, *arrays = gathered
-    return _bound(request)(*arrays)
+    call = _bound(request)
+    if call.plan.is_reference:
+        check_strict(call.plan)
+    return call(*arrays)
 
 
 @lru_cache(maxsize=BOUND_CALLS)
@@ -344,10 +351,13 @@ def _weight(kind: str, weight: Any, name: str) -> tuple[np.ndarray, Weight]:
     if isinstance(weight, PackedWeight):
         return weight.data, Weight(weight.shape, weight.strides, weight.panel, weight.kind)
     weight = arguments.array(weight, name)
-    if not weight.flags.c_contiguous and not (weight.ndim == 2 and weight.strides[1] == 4):
+    if weight.ndim == 2 and weight.strides[1] == 4:
+        strides = weight.strides
+    else:
         weight = np.ascontiguousarray(weight)
+        strides = contiguous(weight.shape).strides  # NumPy lets the stride of an axis of length 1 be anything
     _check_finite(weight, name)
-    return weight, Weight(weight.shape, weight.strides)
+    return weight, Weight(weight.shape, strides)
 
 
 def _bias(bias: Any, name: str) -> np.ndarray:
@@ -374,7 +384,7 @@ def _checked_raw(weight: Any, kind: str, flush_subnormals: bool) -> np.ndarray:
     check_weight_shape("weight", kind, weight.shape)
     if not np.isfinite(weight).all():
         raise arguments.error("weight", "infinities or NaNs", "finite numbers")
-    return packing.flushed(weight) if flush_subnormals else weight
+    return packing.flushed(weight) if arguments.flag(flush_subnormals, "flush_subnormals") else weight
 
 
 def _writable(out: Any) -> None:

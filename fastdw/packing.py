@@ -68,6 +68,7 @@ def lay_depthwise(weight: np.ndarray) -> PackedWeight:
     lines = -(-4 * channels // ALIGNMENT) | 1
     data = aligned_zeros((kernel_h, kernel_w, lines * ALIGNMENT // 4))
     data[:, :, :channels] = weight.reshape(kernel_h, kernel_w, channels)
+    data.flags.writeable = False
     return PackedWeight("depthwise", weight.shape, data, data.strides[:2])
 
 
@@ -120,4 +121,5 @@ def lay_panels(kind: str, weight: np.ndarray, panels: Panels) -> PackedWeight:
     data = aligned_empty((panels.count, matrix.shape[0], panels.width))
     for panel, columns in zip(data, panels.indices(), strict=True):
         np.take(matrix, columns, axis=1, out=panel)
+    data.flags.writeable = False
     return PackedWeight(kind, weight.shape, data, (data.strides[1], data.strides[0]), panels.width)

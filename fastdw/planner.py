@@ -28,23 +28,26 @@ def candidates(problem: Problem, machine: Machine) -> tuple[list[KernelSpec], li
 
 
 def plan(problem: Problem, threads: int = 1, machine: Machine | None = None) -> Plan:
-    """The plan for a problem on a machine, this one unless another is given.
+    """The plan for a problem on a machine, this one unless another is given."""
+    return _plan(problem, threads, machine or host())
 
-    Raises:
-      RuntimeError: strict mode, and only the reference kernel serves the problem.
+
+def check_strict(plan: Plan) -> None:
     """
-    return _plan(problem, threads, machine or host(), knobs.strict())
+    Raises:
+      RuntimeError: strict mode, and the plan is for the reference kernel.
+    """
+    if registry()[plan.kernel].is_reference and knobs.strict():
+        raise RuntimeError(f"strict mode: got {plan.problem.key}, which only the reference kernel serves ({plan.reason})")
 
 
 @lru_cache(maxsize=4096)
-def _plan(problem: Problem, threads: int, machine: Machine, strict: bool) -> Plan:
+def _plan(problem: Problem, threads: int, machine: Machine) -> Plan:
     serving, refusals = candidates(problem, machine)
     spec = serving[0]
     reason = "default"
     if spec.is_reference:
         reason = f"no vectorised kernel: {'; '.join(refusals)}"
-        if strict:
-            raise RuntimeError(f"strict mode: got a problem that only the reference kernel serves ({'; '.join(refusals)}): {problem.key}")
     flops = 2 * problem.multiply_adds
     if flops < PARALLEL_FLOPS.get(problem.kind, PARALLEL_FLOPS_OTHERWISE):
         threads = 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -9,10 +10,12 @@ import numpy as np
 
 from fastdw import arguments, functional
 from fastdw.arguments import FLOAT32
-from fastdw.call import Call, Request, Strided, bind, contiguous, problem_of
+from fastdw.call import Call, bind, refuse_overlap
 from fastdw.kernels.spec import Plan
 from fastdw.packing import BLANK, PackedWeight, aligned_empty
+from fastdw.planner import check_strict
 from fastdw.problem import CONV, DENSE, DEPTHWISE, POINTWISE, POOL
+from fastdw.request import Request, Strided, contiguous, problem_of
 
 _PACK = {
     DEPTHWISE: functional.pack_depthwise,
@@ -23,6 +26,7 @@ _PACK = {
 
 
 NDARRAY = np.ndarray
+KEPT_LAYOUTS = 64
 CONTIGUOUS = 0x101  # NumPy's flags C_CONTIGUOUS and ALIGNED
 WRITEABLE = 0x501  # both of these and WRITEABLE
 
@@ -35,6 +39,7 @@ class Layer:
         self._takes_residual = request.residual is not None
         self._calls: dict[tuple, Call] = {}
         call = bind(request)
+        check_strict(call.plan)
         self.plan: Plan = call.plan
         self.x_shape, self.out_shape = request.x.shape, call.out_shape
         self._usual = call
@@ -93,6 +98,8 @@ class Layer:
                 out=None if out is None else Strided(out.shape, out.strides),
                 residual=None if residual is None else Strided(residual.shape, residual.strides),
             )
+            if len(self._calls) >= KEPT_LAYOUTS:
+                self._calls.clear()
             call = self._calls[strides] = bind(request)
         return call(x, self._weight, self._bias, residual, out)
 
@@ -114,8 +121,8 @@ class SeparableLayer:
             between = self._spare.pop()
         except IndexError:
             between = aligned_empty(self._depthwise.out_shape)
-        if out is not None and isinstance(x, np.ndarray) and np.shares_memory(x, out):
-            raise arguments.error("out", "an array that overlaps x", "memory of its own")
+        if isinstance(x, np.ndarray) and isinstance(out, np.ndarray):
+            refuse_overlap(out, x=x)
         result = self._pointwise(self._depthwise(x, between), out, residual)
         self._spare.append(between)
         return result
@@ -139,33 +146,36 @@ def prepare(function: Callable, x_shape: tuple[int, ...], *weights, residual: bo
     Raises:
       TypeError, ValueError: as for the call.
     """
-    if function not in functional._KINDS:
-        raise TypeError(f"function: got {arguments.shown(function)}; expected one of {', '.join(f.__name__ for f in functional._KINDS)}")
+    kind = functional.kind_of(function)
     if not isinstance(x_shape, (tuple, list)):
         raise arguments.wrong_type("x_shape", x_shape, "a tuple of integers")
     shape = tuple(arguments.integer(extent, "x_shape", 1) for extent in x_shape)
-    if function is functional.separable_conv2d:
-        return _prepare_separable(shape, *weights, residual=residual, **keywords)
-    kind = functional._KINDS[function]
-    return _prepare(kind, shape, *weights, residual=residual, **keywords)
+    if "out" in keywords:
+        raise TypeError("out: got an array; expected it at each call: layer(x, out)")
+    given = dict(inspect.signature(function).bind(contiguous(shape), *weights, **keywords).arguments)
+    if arguments.flag(residual, "residual") and "residual" not in inspect.signature(function).parameters:
+        raise TypeError(f"residual: got True; {function.__name__} takes none")
+    if kind == functional.SEPARABLE:
+        return _prepare_separable(**given, residual=residual)
+    return _prepare(kind, **given, residual=residual)
 
 
-def _prepare(kind: str, shape: tuple[int, ...], weight: Any = None, bias: Any = None, *, residual: bool = False, **keywords) -> Layer:
+def _prepare(kind: str, x: Strided, weight: Any = None, bias: Any = None, *, residual: bool = False, **keywords) -> Layer:
     if kind != POOL and not isinstance(weight, PackedWeight):
         weight = _PACK[kind](weight)
     bias = None if bias is None else arguments.array(bias, "bias").copy()
-    request, _, weight, bias, _, _ = functional._gather(kind, contiguous(shape), weight, bias, **keywords)
+    request, _, weight, bias, _, _ = functional._gather(kind, x, weight, bias, **keywords)
     if residual:
         request = request._replace(residual=contiguous(problem_of(request)[1]))
     return Layer(request, weight, bias)
 
 
 def _prepare_separable(
-    shape, depthwise_weight, pointwise_weight, depthwise_bias=None, pointwise_bias=None, *, residual=False,
+    x, depthwise_weight, pointwise_weight, depthwise_bias=None, pointwise_bias=None, *, residual=False,
     depthwise_activation=None, activation=None, threads=None, **window,
 ) -> SeparableLayer:  # fmt: skip
-    first = _prepare(DEPTHWISE, shape, depthwise_weight, depthwise_bias, activation=depthwise_activation, threads=threads, **window)
+    first = _prepare(DEPTHWISE, x, depthwise_weight, depthwise_bias, activation=depthwise_activation, threads=threads, **window)
     second = _prepare(
-        POINTWISE, first.out_shape, pointwise_weight, pointwise_bias, residual=residual, activation=activation, threads=threads
+        POINTWISE, contiguous(first.out_shape), pointwise_weight, pointwise_bias, residual=residual, activation=activation, threads=threads
     )
     return SeparableLayer(first, second)

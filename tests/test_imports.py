@@ -22,6 +22,7 @@ LAYERS = [
     ["jit.py", "kernel_cache.py", "launch.py", "packing.py", "arguments.py"],
     ["kernels/"],
     ["planner.py"],
+    ["request.py"],
     ["call.py"],
     ["functional.py"],
     ["prepared.py"],

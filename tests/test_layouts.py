@@ -63,3 +63,37 @@ def test_interleaved_memory_is_no_overlap():
     expected = fastdw.depthwise_conv2d(x.copy(), np.ones((3, 3, 20), np.float32), padding="same")
     assert fastdw.depthwise_conv2d(x, np.ones((3, 3, 20), np.float32), padding="same", out=out) is out
     stated_order.check_bits(out.copy(), expected, "out between the rows of x")
+
+
+def with_wild_strides(array: np.ndarray) -> np.ndarray:
+    """The same elements; axes of one element, whose strides mean nothing, have strides that lead into NaN."""
+    buffer = np.full(64 * array.size, np.nan, np.float32)
+    strides = [array.nbytes if extent == 1 else stride for extent, stride in zip(array.shape, array.strides, strict=True)]
+    view = np.ndarray(array.shape, np.float32, buffer, 0, strides)
+    view[...] = array
+    return view
+
+
+@pytest.mark.parametrize("channels", [1, 16])
+@pytest.mark.parametrize("size", [(1, 1), (1, 5), (5, 1), (4, 5)])
+@pytest.mark.parametrize("kernel", [(1, 1), (1, 3), (3, 1)])
+def test_strides_of_axes_of_one_element_mean_nothing(kernel, size, channels):
+    rng = np.random.default_rng(0)
+
+    def draw(*shape: int) -> np.ndarray:
+        return rng.standard_normal(shape, np.float32)
+
+    x, residual, bias = draw(1, *size, channels), draw(1, *size, channels), draw(channels)
+    depthwise, conv, pointwise = draw(*kernel, channels, 1), draw(*kernel, channels, channels), draw(channels, channels)
+    calls = [
+        (fastdw.depthwise_conv2d, {"weight": depthwise, "padding": "same", "residual": residual}),
+        (fastdw.conv2d, {"weight": conv, "padding": "same", "residual": residual}),
+        (fastdw.pointwise_conv2d, {"weight": pointwise, "residual": residual}),
+        (fastdw.pointwise_conv2d, {"weight": pointwise[None, None], "residual": residual}),
+    ]
+    for call, given in calls:
+        expected = call(x, bias=bias, **given)
+        wild = {name: with_wild_strides(value) for name, value in given.items() if isinstance(value, np.ndarray)}
+        out = with_wild_strides(np.full(expected.shape, np.nan, np.float32))
+        call(with_wild_strides(x), bias=with_wild_strides(bias), out=out, **given | wild)
+        stated_order.check_bits(np.ascontiguousarray(out), expected, call.__name__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastdw.jit import Task
 from fastdw.kernels.epilogue import EPILOGUE, epilogue_fields, finish
-from fastdw.kernels.spec import Blocking, KernelSpec, Layout, Plan
+from fastdw.kernels.spec import REFERENCE, Blocking, KernelSpec, Layout, Plan
 from fastdw.problem import CONV, DEPTHWISE, POINTWISE
 from fastdw.tile import Context, TileShape, load_row, outer_fma, view, zeros
 
@@ -104,7 +104,7 @@ def bind(plan: Plan, layout: Layout) -> tuple[dict[str, int], int]:
 def _spec(kind: str) -> KernelSpec:
     shape, every_row = TileShape(1, 1, 1, 1), Blocking(1, 1 << 30)
     return KernelSpec(
-        name=f"reference_{kind}",
+        name=f"{REFERENCE}_{kind}",
         kind=kind,
         task=reference,
         context=CONTEXT,
@@ -115,7 +115,6 @@ def _spec(kind: str) -> KernelSpec:
         bind=bind,
         fused_multiply_adds=lambda shape: 1,
         rank=100,
-        is_reference=True,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -18,6 +18,7 @@ from fastdw.machine import Machine
 from fastdw.problem import Problem
 from fastdw.tile import Context, TileShape
 
+REFERENCE = "reference"  # how the names of kernels with one lane begin
 EXTENTS = (1, 2, 4, 6, 7, 8, 12, 14)  # pixels along one side of a tile: a finite set, or odd images would compile for seconds each
 
 
@@ -59,6 +60,10 @@ class Plan:
     @property
     def id(self) -> str:
         return f"f32_{self.kernel}_{self.shape}"
+
+    @property
+    def is_reference(self) -> bool:
+        return self.kernel.startswith(REFERENCE)
 
     def __repr__(self) -> str:
         p = self.problem
@@ -107,7 +112,10 @@ class KernelSpec:
     bind: Callable[[Plan, Layout], tuple[dict[str, int], int]]
     fused_multiply_adds: Callable[[TileShape], int]
     rank: int = 0
-    is_reference: bool = field(default=False)
+
+    @property
+    def is_reference(self) -> bool:
+        return self.name.startswith(REFERENCE)
 
 
 @cache

@@ -1,0 +1,33 @@
+"""What machine code must be like."""
+
+from __future__ import annotations
+
+from assembly import Function
+
+from fastdw.kernels.spec import KernelSpec
+from fastdw.tile import TileShape
+
+SPILLED = 0.05  # vectors on the stack outside the loops, for each multiply-add of a turn
+
+
+def check_code(function: Function, spec: KernelSpec, tile: TileShape) -> None:
+    """In the innermost loops full vectors of multiply-adds, no call and nothing on the stack; few spills elsewhere.
+
+    LLVM may unroll a loop, so the multiply-adds are those of one turn or a multiple. A kernel without any is held to its
+    additions instead.
+    """
+    wanted = spec.fused_multiply_adds(tile)
+
+    def work(loop):
+        return loop.multiply_adds(tile.lanes) if wanted else loop.adds(tile.lanes)
+
+    turn = wanted or tile.pixels * tile.vecs
+    hot = [loop for loop in function.innermost_loops() if work(loop)]
+    counts = [work(loop) for loop in hot]
+    assert counts, "no innermost loop with full vectors"
+    assert all(count % turn == 0 for count in counts), f"{counts} vector operations in the innermost loops, where a turn has {turn}"
+    assert not function.code.calls
+    spills = [f"{len(loop.spills)} in a loop of {work(loop)} operations: {'; '.join(loop.spills)}" for loop in hot if loop.spills]
+    assert not spills, "\n".join(["vectors on the stack", *spills])
+    outside = function.code.spills
+    assert len(outside) <= SPILLED * turn, f"{len(outside)} vectors on the stack outside the loops: {'; '.join(outside)}"

@@ -1,0 +1,240 @@
+"""Every tile of the registry, and problems sized relative to a tile."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+
+import numpy as np
+import stated_order
+
+import fastdw
+from fastdw.call import Call, Request, Strided, Weight, bind
+from fastdw.kernels.spec import KernelSpec, Plan, registry
+from fastdw.machine import Machine, host
+from fastdw.packing import BLANK, PackedWeight
+from fastdw.problem import CONV, DEPTHWISE, POINTWISE, POOL, UNBOUNDED, Pair, Problem, span
+from fastdw.tile import TileShape
+
+PACK = {DEPTHWISE: fastdw.pack_depthwise, POINTWISE: fastdw.pack_pointwise, CONV: fastdw.pack_conv2d}
+MEANING = {
+    DEPTHWISE: stated_order.depthwise_conv2d,
+    POINTWISE: stated_order.pointwise_conv2d,
+    CONV: stated_order.conv2d,
+    POOL: stated_order.global_average_pool2d,
+}
+
+
+# ---- tiles ----
+def roomy(kind: str, channels: int, taps: int = 3, stride: int = 1) -> Problem:
+    """A problem whose image has room for every tile."""
+    if kind == POOL:
+        return Problem(kind, 1, 7, 7, channels, channels, (7, 7))
+    kernel = (1, 1) if kind == POINTWISE else (taps, taps)
+    return Problem(kind, 1, 99, 99, channels if kind == DEPTHWISE else 3, channels, kernel, (stride, stride))
+
+
+def roomy_problems(kind: str, lanes: int) -> list[Problem]:
+    """For tiles of all the vectors that there may be, of one, and of vectors half as wide."""
+    counts = [8 * lanes, lanes, max(4, lanes // 2 + 1)]
+    problems = [roomy(kind, channels) for channels in counts]
+    if kind == DEPTHWISE:
+        problems += [roomy(kind, counts[0], *window) for window in ((3, 2), (5, 1), (5, 2))]
+    return problems
+
+
+def offers(spec: KernelSpec, problem: Problem, tile: TileShape) -> bool:
+    return spec.refuses(problem, host()) is None and tile in spec.shapes(problem, host())
+
+
+def tiles_of(spec: KernelSpec, machine: Machine) -> list[TileShape]:
+    served = [problem for problem in roomy_problems(spec.kind, machine.lanes) if spec.refuses(problem, machine) is None]
+    found = list(dict.fromkeys(tile for problem in served for tile in spec.shapes(problem, machine)))
+    assert found, f"{spec.name} offers no tile for any problem that it is tried on: add one to roomy_problems"
+    return found
+
+
+def kernel_tiles() -> list[tuple[KernelSpec, TileShape]]:
+    return [(spec, tile) for spec in registry().values() for tile in tiles_of(spec, host())]
+
+
+@cache
+def channel_counts(spec: KernelSpec, tile: TileShape) -> list[int]:
+    """For how many output channels the kernel offers the tile."""
+    window = (tile.taps, tile.stride) if tile.taps else ()
+    return [count for count in range(1, 4 * tile.width + 1) if offers(spec, roomy(spec.kind, count, *window), tile)]
+
+
+def tile_id(value: KernelSpec | TileShape) -> str:
+    return value.name if isinstance(value, KernelSpec) else str(value)
+
+
+# ---- problems ----
+SMALLER = "smaller than the tile"
+SIZES = {  # output rows, columns, channels: so many times the tile's, and so many more
+    "equal": ((1, 0), (1, 0), (1, 0)),
+    "one row more": ((1, 1), (1, 0), (2, 0)),
+    "one column more": ((2, 0), (1, 1), (1, 0)),
+    "one channel more": ((1, 0), (2, 0), (1, 1)),
+    "one less": ((2, -1), (2, -1), (2, -1)),
+    "multiples": ((2, 0), (3, 0), (2, 0)),
+    "tails": ((3, -1), (2, 1), (2, 3)),
+    SMALLER: ((1, -1), (1, -1), (1, -1)),
+}
+
+
+@dataclass(frozen=True)
+class Variation:
+    """What is known at run time only. A depthwise kernel takes what concerns its columns from the tile."""
+
+    kernel: Pair
+    stride: Pair = (1, 1)
+    dilation: Pair = (1, 1)
+    pad: str = "none"
+    in_channels: int = 3
+    bias: bool = True
+    residual: bool = False
+    bounds: tuple[float, float] = UNBOUNDED
+
+
+VARIATIONS = [
+    Variation((3, 3), pad="same", bounds=(0.0, 6.0)),
+    Variation((1, 2), (2, 2), residual=True, in_channels=5),
+    Variation((2, 3), (1, 2), (2, 1), pad="before", bias=False),
+    Variation((3, 1), (3, 1), pad="beyond", residual=True, bounds=(-0.5, 0.5), in_channels=1),
+    Variation((4, 3), (2, 1), (1, 2), pad="same", bias=False, residual=True, in_channels=8),
+]
+PADS = {  # from the distance between the first tap and the last
+    "none": lambda reach: (0, 0),
+    "same": lambda reach: (reach // 2, reach - reach // 2),
+    "before": lambda reach: (reach, 0),
+    "beyond": lambda reach: (reach + 1, reach + 2),
+}
+
+
+def _window(tile: TileShape, variation: Variation) -> dict[str, Pair]:
+    v = variation
+    if tile.taps == 0:
+        return dict(kernel=v.kernel, stride=v.stride, dilation=v.dilation)
+    return dict(kernel=(v.kernel[0], tile.taps), stride=(v.stride[0], tile.stride), dilation=(v.dilation[0], 1))
+
+
+def _padding_and_input(out: int, taps: int, stride: int, dilation: int, pad: str) -> tuple[Pair, int]:
+    """The padding, and the extent of x that gives `out` outputs; less padding where nothing would be left of x."""
+    reach = span(taps, dilation) - 1
+    wanted = (out - 1) * stride + reach + 1
+    sides = PADS[pad](reach)
+    if sum(sides) >= wanted:
+        sides = PADS["same"](reach)
+    return sides, wanted - sum(sides)
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One problem for a tile of a kernel: arrays, keywords, and what identifies it in a failure."""
+
+    size: str
+    spec: KernelSpec
+    tile: TileShape
+    x: np.ndarray = field(repr=False)
+    weight: np.ndarray | None = field(repr=False)
+    bias: np.ndarray | None = field(repr=False)
+    residual: np.ndarray | None = field(repr=False)
+    out_shape: tuple[int, ...]
+    window: dict
+    bounds: tuple[float, float]
+
+    @cached_property
+    def expected(self) -> np.ndarray:
+        if self.spec.kind == POOL:
+            return stated_order.global_average_pool2d(self.x)
+        arrays = dict(weight=self.weight, bias=self.bias, residual=self.residual)
+        return MEANING[self.spec.kind](self.x, **arrays, **self.window, activation=self.bounds)
+
+    @cached_property
+    def packed(self) -> PackedWeight:
+        return PACK[self.spec.kind](self.weight)
+
+    def image(self, n: int) -> Case:
+        """The same problem with one image of the batch."""
+        residual = None if self.residual is None else self.residual[n : n + 1]
+        given = vars(self) | dict(x=self.x[n : n + 1], residual=residual, out_shape=(1, *self.out_shape[1:]))
+        return Case(**{name: given[name] for name in self.__dataclass_fields__})
+
+    def bind(self, out: np.ndarray, blocking: int = 0, threads: int = 1, is_packed: bool = False) -> Call:
+        """The call with this tile, the blocking of that number and so many threads.
+
+        Raises:
+          TileNotOffered: the kernel does not offer the tile for a problem of this size.
+        """
+
+        def plan(problem: Problem, _: int) -> Plan:
+            if not offers(self.spec, problem, self.tile):
+                raise TileNotOffered
+            blockings = list(self.spec.blockings(problem, self.tile))
+            return Plan(problem, self.spec.name, self.tile, blockings[blocking % len(blockings)], threads)
+
+        return bind(self._request(out, is_packed), plan)
+
+    def _request(self, out: np.ndarray, is_packed: bool) -> Request:
+        weight = Weight((), ())
+        if is_packed:
+            weight = Weight(self.packed.shape, self.packed.strides, self.packed.panel, self.packed.kind)
+        elif self.weight is not None:
+            weight = Weight(self.weight.shape, self.weight.strides)
+        bias = None if self.bias is None else self.bias.shape
+        residual = None if self.residual is None else strided(self.residual)
+        return Request(self.spec.kind, strided(self.x), weight, bias, residual, strided(out), bounds=self.bounds, **self.window)
+
+    def arrays(self, is_packed: bool = False) -> tuple:
+        """x, weight, bias and residual as a call takes them."""
+        weight = self.packed.data if is_packed else BLANK if self.weight is None else self.weight
+        return self.x, weight, self.bias, self.residual
+
+    def __str__(self) -> str:
+        return f"{self.spec.name} {self.tile}, {self.size}: x {self.x.shape}, out {self.out_shape}, {self.window}, {self.bounds}"
+
+
+class TileNotOffered(Exception):
+    pass
+
+
+def strided(array: np.ndarray) -> Strided:
+    return Strided(array.shape, array.strides)
+
+
+def make_case(spec: KernelSpec, tile: TileShape, size: str, variation: Variation, batch: int = 2) -> Case:
+    rng = np.random.default_rng(zlib.crc32(f"{spec.name} {tile} {size} {variation}".encode()))
+
+    def normal(*shape: int) -> np.ndarray:
+        return rng.standard_normal(shape, np.float32)
+
+    extents = zip((tile.rows, tile.cols, tile.width), SIZES[size], strict=True)
+    rows, cols, wanted = (max(1, times * extent + more) for extent, (times, more) in extents)
+    channels = min(channel_counts(spec, tile), key=lambda count: abs(count - wanted))
+    if spec.kind == POOL:
+        return Case(size, spec, tile, normal(batch, rows + 1, cols + 2, channels), None, None, None, (batch, channels), {}, UNBOUNDED)
+    inputs = channels if spec.kind == DEPTHWISE else variation.in_channels
+    if spec.kind == POINTWISE:
+        window, x_extents, weight = {}, (rows, cols), normal(inputs, channels)
+    else:
+        window = _window(tile, variation)
+        kernel = window.pop("kernel")
+        steps = zip((rows, cols), kernel, window["stride"], window["dilation"], strict=True)
+        padding, x_extents = zip(*(_padding_and_input(*step, variation.pad) for step in steps), strict=True)
+        window["padding"] = padding
+        weight = normal(*kernel, inputs) if spec.kind == DEPTHWISE else normal(*kernel, inputs, channels)
+    out_shape = (batch, rows, cols, channels)
+    bias = normal(channels) if variation.bias else None
+    residual = normal(*out_shape) if variation.residual else None
+    x = normal(batch, *x_extents, inputs)
+    return Case(size, spec, tile, x, weight, bias, residual, out_shape, window, variation.bounds)
+
+
+def cases(spec: KernelSpec, tile: TileShape) -> Iterator[Case]:
+    """The tile at every size, each with one of the variations."""
+    first = zlib.crc32(str(tile).encode())
+    for i, size in enumerate(SIZES):
+        yield make_case(spec, tile, size, VARIATIONS[(first + i) % len(VARIATIONS)])

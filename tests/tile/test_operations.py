@@ -1,0 +1,289 @@
+"""Every tile operation, compiled, does to the bit what it means in NumPy."""
+
+from __future__ import annotations
+
+import ctypes
+from fractions import Fraction
+from functools import cached_property
+
+import numpy as np
+import pytest
+import stated_order
+
+import fastdw.tile
+from fastdw import jit
+from fastdw.kernels.spec import float_bits
+from fastdw.machine import host
+from fastdw.packing import BLANK_ADDRESS
+from fastdw.tile import (
+    Context,
+    TileShape,
+    add,
+    clamp,
+    divide,
+    load,
+    load_row,
+    load_taps,
+    load_window,
+    load_window_clipped,
+    operations,
+    outer_fma,
+    outer_fma_clipped,
+    positive_zero,
+    scale_fma,
+    slide_fma,
+    store,
+    view,
+    zeros,
+)
+from fastdw.tile.lowering import LOWERINGS
+from fastdw.tile.operations import Operation, fused_multiply_add
+
+LANES = host().lanes
+SHAPES = [TileShape(1, 1, 1, 1, 1, 1), TileShape(2, 3, 2, LANES, 3, 1), TileShape(3, 2, 1, LANES, 2, 2), TileShape(1, 4, 2, LANES // 2, 5, 2)]
+CONTEXT = Context(
+    *("row_step", "col_step", "vec_step", "out_row", "out_col", "out_vec"),
+    *("row", "row_stride", "height", "col", "col_stride", "width", "blank"),
+    *("count", "low", "high"),
+)
+
+
+# ---- one task an operation ----
+class Uncached(jit.Task):
+    """The kernel cache knows fastdw's sources, not those of a test."""
+
+    @cached_property
+    def dispatcher(self):
+        return jit._dispatcher(self.function, cached=False)
+
+
+TASKS: dict[str, Uncached] = {}
+
+
+def task(function) -> Uncached:
+    TASKS[function.__name__.removeprefix("task_")] = Uncached(function)
+
+
+@task
+def task_zeros(shape, context, index):
+    c = view(CONTEXT, context)
+    store(zeros(shape), c.out, c.out_row, c.out_col, c.out_vec)
+
+
+@task
+def task_load(shape, context, index):
+    c = view(CONTEXT, context)
+    store(load(shape, c.x, c.row_step, c.col_step, c.vec_step), c.out, c.out_row, c.out_col, c.out_vec)
+
+
+@task
+def task_store(shape, context, index):
+    c = view(CONTEXT, context)
+    store(load(shape, c.x, c.out_row, c.out_col, c.out_vec), c.out, c.row_step, c.col_step, c.vec_step)
+
+
+@task
+def task_load_row(shape, context, index):
+    c = view(CONTEXT, context)
+    store(load_row(shape, c.x, c.vec_step), c.out, c.out_row, c.out_col, c.out_vec)
+
+
+@task
+def task_load_taps(shape, context, index):
+    c = view(CONTEXT, context)
+    store(load_taps(shape, c.x, c.col_step), c.out, c.out_row, c.out_col, c.out_vec)
+
+
+@task
+def task_load_window(shape, context, index):
+    c = view(CONTEXT, context)
+    store(load_window(shape, c.x, c.row_step, c.col_step), c.out, c.out_row, c.out_col, c.out_vec)
+
+
+@task
+def task_load_window_clipped(shape, context, index):
+    c = view(CONTEXT, context)
+    window = load_window_clipped(shape, c.x, c.row_step, c.col_step, c.row, c.row_stride, c.height, c.col, c.width, c.blank)
+    store(window, c.out, c.out_row, c.out_col, c.out_vec)
+
+
+@task
+def task_slide_fma(shape, context, index):
+    c = view(CONTEXT, context)
+    acc = load(shape, c.residual, c.row_step, c.col_step, c.vec_step)
+    acc = slide_fma(shape, acc, load_window(shape, c.x, c.row_step, c.col_step), load_taps(shape, c.weight, c.col_step))
+    store(acc, c.out, c.out_row, c.out_col, c.out_vec)
+
+
+@task
+def task_outer_fma(shape, context, index):
+    c = view(CONTEXT, context)
+    acc = load(shape, c.residual, c.row_step, c.col_step, c.vec_step)
+    store(outer_fma(acc, c.x, c.col_step, load_row(shape, c.weight, c.vec_step)), c.out, c.out_row, c.out_col, c.out_vec)
+
+
+@task
+def task_outer_fma_clipped(shape, context, index):
+    c = view(CONTEXT, context)
+    acc = load(shape, c.residual, c.row_step, c.col_step, c.vec_step)
+    row = load_row(shape, c.weight, c.vec_step)
+    store(outer_fma_clipped(acc, c.x, c.col_step, row, c.col, c.col_stride, c.width, c.blank), c.out, c.out_row, c.out_col, c.out_vec)
+
+
+@task
+def task_scale_fma(shape, context, index):
+    c = view(CONTEXT, context)
+    acc = load(shape, c.residual, c.row_step, c.col_step, c.vec_step)
+    factor = load(shape, c.weight, c.row_step, c.col_step, c.vec_step)
+    store(scale_fma(acc, c.x, factor), c.out, c.out_row, c.out_col, c.out_vec)
+
+
+@task
+def task_add(shape, context, index):
+    c = view(CONTEXT, context)
+    tile = load(shape, c.x, c.row_step, c.col_step, c.vec_step)
+    tile = add(tile, load(shape, c.residual, c.row_step, c.col_step, c.vec_step))
+    store(add(tile, load_row(shape, c.weight, c.vec_step)), c.out, c.out_row, c.out_col, c.out_vec)
+
+
+@task
+def task_divide(shape, context, index):
+    c = view(CONTEXT, context)
+    store(divide(load(shape, c.x, c.row_step, c.col_step, c.vec_step), c.count), c.out, c.out_row, c.out_col, c.out_vec)
+
+
+@task
+def task_positive_zero(shape, context, index):
+    c = view(CONTEXT, context)
+    store(positive_zero(load(shape, c.x, c.row_step, c.col_step, c.vec_step)), c.out, c.out_row, c.out_col, c.out_vec)
+
+
+@task
+def task_clamp(shape, context, index):
+    c = view(CONTEXT, context)
+    store(clamp(load(shape, c.x, c.row_step, c.col_step, c.vec_step), c.low, c.high), c.out, c.out_row, c.out_col, c.out_vec)
+
+
+FULL_CONTEXT = Context(*(f"field{i}" for i in range(59)))
+
+
+@task
+def task_view(shape, context, index):
+    c = view(FULL_CONTEXT, context)
+    store(zeros(shape), c.out + 4 * (c.field0 + 2 * c.field7 + 3 * c.field58), 0, 0, 0)
+
+
+def test_every_operation_has_a_meaning_a_lowering_a_public_name_and_a_test():
+    meanings = {name for name, value in vars(operations).items() if isinstance(value, Operation)}
+    assert meanings == LOWERINGS.keys() == TASKS.keys()
+    assert meanings <= set(fastdw.tile.__all__)
+
+
+# ---- meaning against machine code ----
+SPECIAL = np.float32([np.nan, -np.nan, np.inf, -np.inf, 0.0, -0.0, 2.0**-149, -(2.0**-149), 2.0**-126, -(2.0**-130), 3.4e38, -3.4e38, 1.0])
+STEPS = [  # row, column, vector: in floats
+    (300, 40, 20),
+    (37, 301, 71),  # interleaved
+    (-90, -40, 19),  # backwards
+    (0, 0, 0),
+]
+MOVES = {"zeros", "load", "store", "load_row", "load_taps", "load_window", "load_window_clipped", "view"}
+
+
+@pytest.fixture(autouse=True)
+def rounds_like_this_machine(monkeypatch):
+    """Twice, where the CPU has no fused multiply-add."""
+    if stated_order.multiply_add is stated_order.multiply_then_add:
+        monkeypatch.setattr(operations, "fused_multiply_add", stated_order.multiply_then_add)
+
+
+def values(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Of all magnitudes, every third one special."""
+    ordinary = rng.standard_normal(count, np.float32) * np.float32(2) ** rng.integers(-70, 60, count)
+    return np.where(rng.random(count) < 1 / 3, rng.choice(SPECIAL, count), ordinary.astype(np.float32))
+
+
+def fields(steps: tuple[int, int, int], variant: int) -> dict[str, int]:
+    row, col, vec = (4 * step for step in steps)
+    low, high = ((-np.inf, np.inf), (0.0, 6.0), (-0.0, 0.0), (-1e-3, 1e30))[variant]
+    return {
+        "row_step": row,
+        "col_step": col,
+        "vec_step": vec,
+        "out_row": 4 * 700,
+        "out_col": 4 * 70,
+        "out_vec": 4 * 33,
+        "row": (-1, 0, 2, 5)[variant],
+        "row_stride": (1, 2, 1, 3)[variant],
+        "height": (2, 4, 3, 5)[variant],
+        "col": (-2, 1, 0, -9)[variant],
+        "col_stride": (1, 2, 1, 3)[variant],
+        "width": (3, 2, 9, 4)[variant],
+        "blank": BLANK_ADDRESS,
+        "count": (1, 49, 1 << 24 | 1, 3)[variant],
+        "low": float_bits(low),
+        "high": float_bits(high),
+    }
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("name", TASKS)
+def test_compiled_operation(name, shape):
+    for variant, steps in enumerate(STEPS):
+        rng = np.random.default_rng(variant)
+        context = FULL_CONTEXT if name == "view" else CONTEXT
+        given = {f"field{i}": i + variant for i in range(59)} if name == "view" else fields(steps, variant)
+        template = context.pack(given)
+        inputs = [values(rng, 4000) for _ in range(4)]
+        meant, compiled = (np.full(6000, -7, np.float32) for _ in range(2))
+        run(template, inputs, meant, lambda address: TASKS[name](shape, address, 0))  # noqa: B023
+        run(template, inputs, compiled, lambda address: call_machine_code(TASKS[name], shape, address))  # noqa: B023
+        what = f"{name} {shape}, variant {variant}"
+        if name in MOVES:
+            np.testing.assert_array_equal(compiled.view(np.int32), meant.view(np.int32), err_msg=what)
+        else:
+            stated_order.check_bits(compiled, meant, what)
+        assert (compiled != -7).any(), f"{what}: nothing is written"
+
+
+def run(template: np.ndarray, inputs: list[np.ndarray], out: np.ndarray, task) -> None:
+    """Every address in the middle of its array, so that steps may go either way, and off all alignments but that of one float."""
+    context = template.copy()
+    context[:5] = [array.ctypes.data + 4 * 1501 for array in (*inputs, out)]
+    task(context.ctypes.data)
+
+
+def call_machine_code(task: Uncached, shape: TileShape, address: int) -> None:
+    ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(task.pointer(shape))(None, address, 0)
+
+
+# ---- the meaning of a fused multiply-add ----
+def nearest(exact: Fraction) -> np.float32:
+    """Rounded once, ties to even."""
+    if abs(exact) >= Fraction(2) ** 128 - Fraction(2) ** 103:
+        return np.float32(np.inf if exact > 0 else -np.inf)
+    close = np.float32(float(exact))
+    neighbours = [close, np.nextafter(close, np.float32(-np.inf)), np.nextafter(close, np.float32(np.inf))]
+    finite = [value for value in neighbours if np.isfinite(value)]
+    return min(finite, key=lambda value: (abs(Fraction(float(value)) - exact), int(value.view(np.int32)) & 1))
+
+
+def test_fused_multiply_add_rounds_once():
+    rng = np.random.default_rng(0)
+    count = 3000
+    a, b = (np.ldexp(rng.standard_normal(count, np.float32), rng.integers(-72, 50, count)) for _ in range(2))
+    close = np.ldexp(a.astype(np.float64) * b, rng.integers(-2, 26, count)) * rng.choice([-1, 1], count)
+    c = np.where(rng.random(count) < 0.8, close.clip(-3e38, 3e38), rng.choice([0, 2.0**-149, 1, 3e38], count)).astype(np.float32)
+    got = fused_multiply_add(a, b, c)
+    for x, y, z, value in zip(a, b, c, got, strict=True):
+        expected = nearest(Fraction(float(x)) * Fraction(float(y)) + Fraction(float(z)))
+        assert value == expected, f"{x!r} * {y!r} + {z!r} gives {value!r}, expected {expected!r}"
+    twice = stated_order.multiply_then_add(a, b, c)
+    assert (twice != got).any(), "no case where two roundings differ"
+
+
+def test_fused_multiply_add_of_specials():
+    a, b, c = (grid.ravel() for grid in np.meshgrid(SPECIAL, SPECIAL, SPECIAL))
+    with np.errstate(all="ignore"):
+        expected = (a.astype(np.float64) * b + c).astype(np.float32)  # exact: no two of these are close enough to round twice
+    stated_order.check_bits(fused_multiply_add(a, b, c), expected, "specials")
