@@ -1,4 +1,4 @@
-"""Depthwise convolution with multiplier 1: two-dimensional register tiles, edges by clipped loads.
+"""Depthwise convolution: two-dimensional register tiles, edges by clipped loads.
 
 A tile of rows x cols output pixels holds vecs vectors of channels each. For each filter row it loads the window of input
 pixels under the tile and slides the filter row along it:
@@ -27,6 +27,7 @@ from fastdw.tile import Context, TileShape, last_taps, load_taps, load_window, l
 MAX_TAPS = 7  # filter columns that one tile takes at once
 MAX_STRIDE = 4  # between the columns of a tile; with larger ones a tile has one column
 MIN_LANES = 4
+MAX_UNIT = 6
 
 CONTEXT = Context(
     *EPILOGUE,
@@ -35,7 +36,9 @@ CONTEXT = Context(
     "width",
     "rows",  # of the output
     "cols",
-    "channels",
+    "channels",  # of the output
+    "multiplier",
+    "block_channels",
     "top",
     "left",
     "kernel_rows",
@@ -70,8 +73,8 @@ def depthwise(shape, context, index):
     out_image = c.out + image * c.out_image
     residual_image = c.residual + image * c.residual_image
     row_end = block_start(row_block + 1, c.row_blocks, c.rows, shape.rows)
-    begin = block_start(channel_block, c.channel_blocks, c.channels, shape.width)
-    end = block_start(channel_block + 1, c.channel_blocks, c.channels, shape.width)
+    begin = channel_block * c.block_channels
+    end = c.channels if channel_block == c.channel_blocks - 1 else begin + c.block_channels
     window_rows = (shape.rows - 1) * c.stride_row + 1
     window_cols = ((shape.cols - 1) * shape.stride + c.kernel_cols - 1) * c.dilation_col + 1
     for tile_row in range(block_start(row_block, c.row_blocks, c.rows, shape.rows), row_end, shape.rows):
@@ -90,7 +93,7 @@ def depthwise(shape, context, index):
                 residual = residual_image + row * c.residual_row + col * c.residual_pixel
                 for tile_n in range(begin, end, shape.width):
                     n = min(tile_n, end - shape.width)
-                    x = x_tile + 4 * n
+                    x = x_tile + 4 * (n // c.multiplier)
                     weight = c.weight + 4 * n
                     acc = zeros(shape)
                     if inside:
@@ -123,10 +126,8 @@ def depthwise(shape, context, index):
 
 
 def refuses(problem: Problem, machine: Machine) -> str | None:
-    if problem.multiplier != 1:
-        return f"multiplier {problem.multiplier}"
-    if problem.channels < MIN_LANES:
-        return f"{problem.channels} channels, fewer than {MIN_LANES}"
+    if problem.out_channels < MIN_LANES:
+        return f"{problem.out_channels} output channels, fewer than {MIN_LANES}"
     return None
 
 
@@ -147,30 +148,52 @@ def count_phases(problem: Problem) -> int:
     return problem.dilation[1] // math.gcd(problem.stride[1], problem.dilation[1])
 
 
+# rows, columns and vectors of the tiles, the most useful first: a network should compile few of them
 TILES = (
+    *((2, 4, 2), (2, 2, 4), (1, 7, 2)),
     *((4, 4, 1), (2, 4, 1), (2, 7, 1), (1, 7, 1), (1, 4, 1), (2, 2, 1), (1, 2, 1), (1, 1, 1)),
-    *((2, 4, 2), (4, 2, 2), (1, 7, 2), (1, 4, 2), (2, 2, 2), (1, 2, 2), (1, 1, 2)),
-    *((2, 2, 4), (1, 4, 4), (1, 2, 4), (1, 1, 4)),
+    *((4, 2, 2), (1, 4, 2), (2, 2, 2), (1, 2, 2), (1, 1, 2)),
+    *((1, 4, 4), (1, 2, 4), (1, 1, 4)),
 )
+TOLERANCE = 1.1  # the first tile within this of the least cost is taken
 
 
 def shapes(problem: Problem, machine: Machine) -> Iterator[TileShape]:
     """Accumulators may take three quarters of the registers; windows and taps are partly read from memory by the FMAs."""
-    lanes = lanes_for(problem.channels, machine)
-    taps = chunk_taps(problem.kernel[1])
+    taps, stride = chunk_taps(problem.kernel[1]), tile_stride(problem)
     phase_cols = problem.out_width // count_phases(problem)  # of the phase with the fewest
-    stride = tile_stride(problem)
     if stride > MAX_STRIDE:
         stride, phase_cols = 1, 1
+    expand, lanes, unit, most_vecs = expansion(problem, machine)
     for rows, cols, vecs in TILES:
-        fits = rows <= problem.out_height and cols <= max(1, phase_cols) and vecs * lanes <= problem.channels
+        vecs *= unit
+        fits = rows <= problem.out_height and cols <= max(1, phase_cols) and vecs <= most_vecs
         if fits and rows * cols * vecs <= machine.registers * 3 // 4:
-            yield TileShape(rows, cols, vecs, lanes, taps, stride, problem.kernel[1] % taps)
+            yield TileShape(rows, cols, vecs, lanes, taps, stride, problem.kernel[1] % taps, expand)
+
+
+def expansion(problem: Problem, machine: Machine) -> tuple[int, int, int, int]:
+    """How a tile's vectors take their channels, by the multiplier: (expand, lanes, vectors that belong together, most vectors).
+
+    multiplier 1: expand 1, a vector of outputs reads a vector of channels. Else each channel is repeated: `unit` vectors
+    of outputs take unit * lanes / multiplier channels, a whole number. Where that takes too many vectors all lanes read one
+    channel (expand 0), and a tile stays inside the outputs of that channel.
+    """
+    multiplier = problem.multiplier
+    lanes = lanes_for(problem.out_channels, machine)
+    unit = multiplier // math.gcd(multiplier, lanes)
+    while unit * lanes > problem.out_channels:
+        lanes //= 2
+        unit = multiplier // math.gcd(multiplier, lanes)
+    if unit <= MAX_UNIT and lanes >= min(multiplier, MIN_LANES):
+        return multiplier, lanes, unit, problem.out_channels // lanes
+    lanes = lanes_for(multiplier, machine)
+    return 0, lanes, 1, multiplier // lanes
 
 
 def blockings(problem: Problem, shape: TileShape) -> Iterator[Blocking]:
     for rows in sorted({shape.rows, 2 * shape.rows, 4 * shape.rows, problem.out_height}):
-        for channels in sorted({min(problem.channels, blocks * shape.width) for blocks in (1, 2, 4, 8)} | {problem.channels}):
+        for channels in sorted({min(problem.out_channels, blocks * shape.width) for blocks in (1, 2, 4, 8)} | {problem.out_channels}):
             if rows <= problem.out_height:
                 yield Blocking(rows, channels)
 
@@ -187,23 +210,28 @@ def cost(problem: Problem, shape: TileShape) -> float:
     inner = max(0, tile_rows - 2) * max(0, tile_cols - 2) / (tile_rows * tile_cols)
     edge = (1 - inner) * taps_high * shape.rows * window_cols
     busy = max(outputs * taps_high * taps_wide, loads) / 2
-    tiles = tile_rows * tile_cols * -(-problem.channels // shape.width)
+    tiles = tile_rows * tile_cols * -(-problem.out_channels // shape.width)
     return tiles * (busy + 1.5 * outputs + 0.4 * fresh + 0.5 * edge + 25)
 
 
 def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape, Blocking]:
-    shape = min(shapes(problem, machine), key=lambda shape: cost(problem, shape))
+    costs = {shape: cost(problem, shape) for shape in shapes(problem, machine)}
+    shape = next(shape for shape in costs if costs[shape] <= TOLERANCE * min(costs.values()))
     rows = problem.out_height if threads == 1 else max(shape.rows, problem.out_height // (4 * threads))
     pixels = problem.kernel[0] * (problem.width + problem.kernel[1] - 1)  # the rows under one row of tiles stay in L1
     fitting = (machine.l1_bytes or 32 << 10) * 3 // 4 // (4 * pixels)
     channels = max(8 * shape.lanes, 1 << fitting.bit_length() - 1 if fitting else 1)
-    return shape, Blocking(rows, min(problem.channels, channels))
+    return shape, Blocking(rows, min(problem.out_channels, channels))
 
 
 def bind(plan: Plan, layout: Layout) -> tuple[dict[str, int], int]:
     p, shape = plan.problem, plan.shape
     row_blocks = count_blocks(p.out_height, shape.rows, plan.blocking.rows)
-    channel_blocks = count_blocks(p.channels, shape.width, plan.blocking.channels)
+    if shape.expand == 0:
+        channel_blocks, block_channels = p.channels, p.multiplier
+    else:
+        channel_blocks = count_blocks(p.out_channels, shape.width, plan.blocking.channels)
+        block_channels = p.out_channels // shape.width // channel_blocks * shape.width
     phases = count_phases(p)
     fields = epilogue_fields(plan, layout)
     fields |= {
@@ -216,7 +244,9 @@ def bind(plan: Plan, layout: Layout) -> tuple[dict[str, int], int]:
         "width": p.width,
         "rows": p.out_height,
         "cols": p.out_width,
-        "channels": p.channels,
+        "channels": p.out_channels,
+        "multiplier": p.multiplier,
+        "block_channels": block_channels,
         "top": p.padding[0][0],
         "left": p.padding[1][0],
         "kernel_rows": p.kernel[0],

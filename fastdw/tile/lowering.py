@@ -153,6 +153,18 @@ def _load_all(builder, typ: TileType, address, row_step, col_step, vec_step) -> 
     return _pack(builder, typ, [_load(builder, address, at, typ.vector) for at in offsets])
 
 
+def _load_pixel(builder, typ: TileType, expand: int, address, offset) -> list:
+    """The vectors of one pixel, each of its channels repeated `expand` times; 0: one channel in all lanes."""
+    if expand == 1:
+        return [_load(builder, address, builder.add(offset, I64(4 * typ.lanes * v)), typ.vector) for v in range(typ.vecs)]
+    if expand == 0:
+        return [_splat(builder, _load(builder, address, offset, F32), typ.vector)] * typ.vecs
+    channels = ir.VectorType(F32, typ.vecs * typ.lanes // expand)
+    loaded, undefined = _load(builder, address, offset, channels), ir.Constant(channels, ir.Undefined)
+    masks = ([(v * typ.lanes + lane) // expand for lane in range(typ.lanes)] for v in range(typ.vecs))
+    return [builder.shuffle_vector(loaded, undefined, ir.Constant(ir.VectorType(I32, typ.lanes), mask)) for mask in masks]
+
+
 def _vector_bytes(typ: TileType) -> ir.Constant:
     return I64(4 * typ.lanes)
 
@@ -213,13 +225,22 @@ def load_taps(shape, address, tap_step) -> Lowering:
 
 @lowering
 def load_window(shape, address, row_step, col_step) -> Lowering:
-    typ = _window(shape)
-    return typ, lambda builder, shape, address, row_step, col_step: _load_all(builder, typ, address, row_step, col_step, _vector_bytes(typ))
+    typ, expand = _window(shape), shape.fields["expand"]
+
+    def generate(builder, shape, address, row_step, col_step):
+        vectors = []
+        for i in range(typ.rows):
+            for j in range(typ.cols):
+                offset = builder.add(builder.mul(row_step, I64(i)), builder.mul(col_step, I64(j)))
+                vectors += _load_pixel(builder, typ, expand, address, offset)
+        return _pack(builder, typ, vectors)
+
+    return typ, generate
 
 
 @lowering
 def load_window_clipped(shape, address, row_step, col_step, row, row_stride, height, col, dilation, width, blank) -> Lowering:
-    typ = _window(shape)
+    typ, expand = _window(shape), shape.fields["expand"]
 
     def generate(builder, shape, address, row_step, col_step, row, row_stride, height, col, dilation, width, blank):
         cols_inside = [_inside(builder, builder.add(col, builder.mul(dilation, I64(j))), width) for j in range(typ.cols)]
@@ -229,7 +250,7 @@ def load_window_clipped(shape, address, row_step, col_step, row, row_stride, hei
             for j in range(typ.cols):
                 offset = builder.add(builder.mul(row_step, I64(i)), builder.mul(col_step, I64(j)))
                 pixel = builder.select(builder.and_(row_inside, cols_inside[j]), builder.add(address, offset), blank)
-                vectors += [_load(builder, pixel, I64(4 * typ.lanes * v), typ.vector) for v in range(typ.vecs)]
+                vectors += _load_pixel(builder, typ, expand, pixel, I64(0))
         return _pack(builder, typ, vectors)
 
     return typ, generate

@@ -45,6 +45,13 @@ def _gather(addresses: np.ndarray, lanes: int) -> Tile:
     return np.array(vectors, np.float32).reshape(*addresses.shape, lanes)
 
 
+def _pixels(shape: TileShape, addresses: np.ndarray) -> Tile:
+    """The vectors of pixels: output n of a pixel reads its channel n // expand, or its only channel where expand is 0."""
+    channels = np.arange(shape.width) // shape.expand if shape.expand else np.zeros(shape.width, int)
+    values = _gather(addresses, channels[-1] + 1)[..., channels]
+    return values.reshape(*addresses.shape, shape.vecs, shape.lanes)
+
+
 def _grid(address: int, rows: int, cols: int, vecs: int, row_step: int, col_step: int, vec_step: int) -> np.ndarray:
     i, j, v = np.ogrid[:rows, :cols, :vecs]
     return address + i * row_step + j * col_step + v * vec_step
@@ -102,7 +109,7 @@ def load_taps(shape: TileShape, address: int, tap_step: int) -> Tile:
 def load_window(shape: TileShape, address: int, row_step: int, col_step: int) -> Tile:
     """The input pixels under one filter row: rows x ((cols - 1)*stride + taps); row_step goes from one output row to the next."""
     cols = (shape.cols - 1) * shape.stride + shape.taps
-    return _gather(_grid(address, shape.rows, cols, shape.vecs, row_step, col_step, 4 * shape.lanes), shape.lanes)
+    return _pixels(shape, _grid(address, shape.rows, cols, 1, row_step, col_step, 0)[..., 0])
 
 
 @Operation
@@ -127,7 +134,7 @@ def load_window_clipped(
     rows, cols = row + i * row_stride, col + j * dilation
     inside = (rows >= 0) & (rows < height) & (cols >= 0) & (cols < width)
     pixels = np.where(inside, address + i * row_step + j * col_step, blank)
-    return _gather(pixels[..., None] + 4 * shape.lanes * np.arange(shape.vecs), shape.lanes)
+    return _pixels(shape, pixels)
 
 
 @Operation

@@ -24,7 +24,8 @@ class TileShape:
     """Outputs held in registers: rows x cols pixels of vecs vectors of lanes floats.
 
     taps are the filter columns taken at once, rest those left over at the end of a filter row; stride is the input columns
-    between two outputs. Zero where a kernel has none.
+    between two outputs. Zero where a kernel has none. expand is how often each channel is repeated on loading a window; 0:
+    all outputs of the tile read one channel.
     """
 
     rows: int
@@ -34,6 +35,7 @@ class TileShape:
     taps: int = 0
     stride: int = 0
     rest: int = 0
+    expand: int = 1
 
     @property
     def pixels(self) -> int:
@@ -57,7 +59,8 @@ class TileShape:
     def __str__(self) -> str:
         rest = f"+{self.rest}" if self.rest else ""
         window = f"_{self.taps}{rest}t{self.stride}s" if self.taps else ""
-        return f"{self.rows}x{self.cols}x{self.vecs}x{self.lanes}{window}"
+        expand = "" if self.expand == 1 else f"_{self.expand or 'all'}m"
+        return f"{self.rows}x{self.cols}x{self.vecs}x{self.lanes}{window}{expand}"
 
 
 class Context:
