@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from fastdw.jit import Task
 from fastdw.kernels.blocks import block_start, count_blocks
-from fastdw.kernels.epilogue import EPILOGUE, epilogue_fields, finish
+from fastdw.kernels.epilogue import EPILOGUE, epilogue_fields, finish, load_bias
 from fastdw.kernels.panels import MIN_LANES, PANEL_FIELDS, best_panel_shape, panel_blockings, panel_fields, panel_shapes
 from fastdw.kernels.spec import Blocking, KernelSpec, Layout, Plan
 from fastdw.machine import Machine
@@ -91,7 +91,15 @@ def conv(shape, context, index):
                                 x += 4
                                 weight += c.weight_depth
                 residual = residual_image + row * c.residual_row + col * c.residual_col + 4 * n
-                finish(shape, acc, c, n, c.out_vec, residual, out_image + row * c.out_row + col * c.out_col + 4 * n)
+                finish(
+                    shape,
+                    acc,
+                    load_bias(shape, c, n, c.out_vec),
+                    c,
+                    c.out_vec,
+                    residual,
+                    out_image + row * c.out_row + col * c.out_col + 4 * n,
+                )
 
 
 def refuses(problem: Problem, machine: Machine) -> str | None:

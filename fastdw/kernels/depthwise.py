@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 from fastdw.jit import Task
 from fastdw.kernels.blocks import block_start, count_blocks
-from fastdw.kernels.epilogue import EPILOGUE, epilogue_fields, finish
+from fastdw.kernels.epilogue import EPILOGUE, epilogue_fields, finish, load_bias
 from fastdw.kernels.spec import Blocking, KernelSpec, Layout, Plan, lanes_for
 from fastdw.machine import Machine
 from fastdw.packing import BLANK_ADDRESS
@@ -122,7 +122,7 @@ def depthwise(shape, context, index):
                                 acc = slide_fma(rest, acc, window, load_taps(rest, weight + c.whole_taps * c.weight_col, c.weight_col))
                             x += c.dilation_row * c.x_row
                             weight += c.weight_row
-                    finish(shape, acc, c, n, 4 * shape.lanes, residual + 4 * n, out + 4 * n)
+                    finish(shape, acc, load_bias(shape, c, n, 4 * shape.lanes), c, 4 * shape.lanes, residual + 4 * n, out + 4 * n)
 
 
 def refuses(problem: Problem, machine: Machine) -> str | None:

@@ -137,6 +137,37 @@ def load_window_clipped(
     return _pixels(shape, pixels)
 
 
+def _run_offsets(shape: TileShape) -> np.ndarray:
+    """Where the inputs of a row's neighbouring outputs lie, in floats: output f is channel f % period of pixel f // period."""
+    outputs = np.arange(shape.width)
+    return outputs // shape.period * shape.stride * shape.period + outputs % shape.period
+
+
+@Operation
+def load_run(shape: TileShape, address: int, row_step: int) -> Tile:
+    """Vectors along rows of pixels: tile[i, 0] = the float at address + i*row_step + 4*(f // period * stride * period + f % period)"""
+    addresses = address + np.arange(shape.rows)[:, None] * row_step + 4 * _run_offsets(shape)
+    return _gather(addresses, 1).reshape(shape.rows, 1, shape.vecs, shape.lanes)
+
+
+@Operation
+def load_run_clipped(
+    shape: TileShape, address: int, row_step: int, row: int, row_stride: int, height: int, position: int, length: int, blank: int
+) -> Tile:
+    """load_run that reads zeros outside the image: tile row i is image row `row + i*row_stride`, address is its float `position` of `length`."""
+    at = position + _run_offsets(shape)
+    rows = row + np.arange(shape.rows)[:, None] * row_stride
+    inside = (0 <= at) & (at < length) & (0 <= rows) & (rows < height)
+    addresses = np.where(inside, address + np.arange(shape.rows)[:, None] * row_step + 4 * _run_offsets(shape), blank)
+    return _gather(addresses, 1).reshape(shape.rows, 1, shape.vecs, shape.lanes)
+
+
+@Operation
+def load_period(shape: TileShape, address: int) -> Tile:
+    """A row of the same few floats again and again: row[f] = the float at address + 4*(f % period)"""
+    return _floats(address, shape.period)[np.arange(shape.width) % shape.period].reshape(1, 1, shape.vecs, shape.lanes)
+
+
 @Operation
 def slide_fma(shape: TileShape, acc: Tile, x: Tile, taps: Tile) -> Tile:
     """acc[i, j] += x[i, j*stride + s] * taps[0, s] for s = 0, 1, ..."""

@@ -25,7 +25,7 @@ class TileShape:
 
     taps are the filter columns taken at once, rest those left over at the end of a filter row; stride is the input columns
     between two outputs. Zero where a kernel has none. expand is how often each channel is repeated on loading a window; 0:
-    all outputs of the tile read one channel.
+    all outputs of the tile read one channel. period is the channels of a pixel where vectors run along a row of pixels.
     """
 
     rows: int
@@ -36,6 +36,7 @@ class TileShape:
     stride: int = 0
     rest: int = 0
     expand: int = 1
+    period: int = 0
 
     @property
     def pixels(self) -> int:
@@ -60,7 +61,8 @@ class TileShape:
         rest = f"+{self.rest}" if self.rest else ""
         window = f"_{self.taps}{rest}t{self.stride}s" if self.taps else ""
         expand = "" if self.expand == 1 else f"_{self.expand or 'all'}m"
-        return f"{self.rows}x{self.cols}x{self.vecs}x{self.lanes}{window}{expand}"
+        period = f"_{self.period}c{self.stride}s" if self.period else ""
+        return f"{self.rows}x{self.cols}x{self.vecs}x{self.lanes}{window}{expand}{period}"
 
 
 class Context:
