@@ -90,6 +90,8 @@ def pair(value: Any, name: str, least: int = 1) -> Pair:
 
 def padding(value: Any) -> str | Padding:
     """A name as it is; numbers as ((top, bottom), (left, right))."""
+    if type(value) is int and 0 <= value <= MOST:
+        return ((value, value), (value, value))
     if isinstance(value, str):
         if value in PADDINGS:
             return value

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -355,7 +355,9 @@ def _weight(kind: str, weight: Any, name: str) -> tuple[np.ndarray, Weight]:
         strides = weight.strides
     else:
         weight = np.ascontiguousarray(weight)
-        strides = contiguous(weight.shape).strides  # NumPy lets the stride of an axis of length 1 be anything
+        strides = (
+            contiguous(weight.shape).strides if 1 in weight.shape else weight.strides
+        )  # NumPy's of an axis of length 1 may be anything
     _check_finite(weight, name)
     return weight, Weight(weight.shape, strides)
 
@@ -367,14 +369,19 @@ def _bias(bias: Any, name: str) -> np.ndarray:
 
 
 def _check_finite(values: np.ndarray, name: str) -> None:
-    from fastdw import launch
-
     if values.ndim == 2 and not values.flags.c_contiguous:
-        finite = bool(np.isfinite(values).all())
+        finite = np.isfinite(values).all()
     else:
-        finite = bool(launch.finite()(values, values.size)) if values.size and values.ndim else True
+        finite = _compiled_finite()(values, values.size)
     if not finite:
         raise arguments.error(name, "infinities or NaNs", "finite numbers")
+
+
+@cache
+def _compiled_finite() -> Callable[[np.ndarray, int], bool]:
+    from fastdw import launch
+
+    return launch.finite()
 
 
 def _checked_raw(weight: Any, kind: str, flush_subnormals: bool) -> np.ndarray:

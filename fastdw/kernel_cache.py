@@ -17,7 +17,7 @@ import shutil
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from fastdw import knobs
 
 LOG = logging.getLogger("fastdw")
 COMPILED: list[str] = []  # the kernels that this process has compiled
+_UNSAVED: set[Path] = set()  # directories that could not be written, each said once
 UNUSED_SECONDS = 14 * 24 * 3600  # directories of other digests are deleted when not used for so long
 LOCK_SECONDS = 60  # a process that compiles for longer than this is not waited for
 
@@ -47,24 +48,21 @@ def source_digest() -> str:
 
 @cache
 def directory() -> Path | None:
-    """This digest's directory, made when first asked for; None, with one warning, where nothing can be written."""
-    root = knobs.cache_directory()
-    if root is None:
-        return None
+    """This digest's directory, made when first asked for; None, with one warning, where there can be none."""
     try:
+        root = knobs.cache_directory()
+        if root is None:
+            return None
         path = root / source_digest()
-        fresh = not path.exists()
-        path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            os.utime(path)
-        if fresh:
+        if not path.is_dir():
+            path.mkdir(parents=True, exist_ok=True)
             _delete_unused(root, keep=path)
-        return path
-    except OSError as error:
-        LOG.warning(
-            "kernels are compiled anew in each process: the cache %s cannot be written (%s); FASTDW_CACHE_DIR names another", root, error
-        )
+    except (OSError, RuntimeError) as error:  # RuntimeError: the user has no home
+        LOG.warning("kernels are compiled anew in each process: no cache directory (%s); FASTDW_CACHE_DIR names one", error)
         return None
+    with suppress(OSError):  # a read-only cache serves too
+        os.utime(path)
+    return path
 
 
 def _delete_unused(root: Path, keep: Path) -> None:
@@ -118,7 +116,9 @@ class KernelCache:
                 os.unlink(temporary)
                 raise
         except OSError as error:
-            _warn_unsaved(str(path.parent), str(error))
+            if path.parent not in _UNSAVED:
+                _UNSAVED.add(path.parent)
+                LOG.warning("compiled kernels are not kept: %s cannot be written (%s)", path.parent, error)
 
     @contextmanager
     def lock(self):
@@ -140,8 +140,3 @@ class KernelCache:
         """Asked for by Numba; this cache is always on."""
 
     disable = flush = enable
-
-
-@cache
-def _warn_unsaved(folder: str, error: str) -> None:
-    LOG.warning("compiled kernels are not kept: %s cannot be written (%s)", folder, error)

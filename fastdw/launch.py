@@ -178,6 +178,73 @@ def finite() -> Callable[..., bool]:
     return jit.entry_point(_finite, (ArrayAddress(), types.intp))
 
 
+# ---- arrays as a prepared call expects them -----------------------------------------------------------------------------
+class ObjectAddress(types.Type):
+    """Any Python object, unboxed to its address."""
+
+    def __init__(self):
+        super().__init__("ObjectAddress")
+
+
+register_model(ObjectAddress)(lambda manager, typ: models.PrimitiveModel(manager, typ, I64))
+
+
+@unbox(ObjectAddress)
+def _unbox_object(typ, value, c):
+    return NativeValue(c.builder.ptrtoint(value, I64))
+
+
+# Where an array keeps its facts, in int64 fields from its address: PyArrayObject is a part of NumPy's ABI.
+TYPE = ARRAY_DATA // 8 - 1
+RANK, EXTENTS, DTYPE, FLAGS = (ARRAY_DATA // 8 + field for field in (1, 2, 5, 6))
+EXPECTED_FIELDS = 8  # of one array: type, dtype, flags, rank, extents
+
+
+def expectation(*arrays: tuple[tuple[int, ...], bool]) -> np.ndarray:
+    """What `usual` compares arrays with: each a shape, and whether it will be written to."""
+    expected = np.zeros((len(arrays), EXPECTED_FIELDS), np.int64)
+    for row, (shape, written) in zip(expected, arrays, strict=True):
+        flags = CONTIGUOUS | ALIGNED | (WRITEABLE if written else 0)
+        row[: 4 + len(shape)] = (id(np.ndarray), id(np.dtype(np.float32)), flags, len(shape), *shape)
+    return expected
+
+
+CONTIGUOUS, ALIGNED, WRITEABLE = 0x1, 0x100, 0x400  # NumPy's flags
+
+
+def _as_expected(array, expected):
+    array = _address(array)
+    if _get(array, TYPE) != _get(expected, 0) or _get(array, DTYPE) != _get(expected, 1):
+        return False
+    rank, flags = _get(array, RANK) & 0xFFFFFFFF, _get(expected, 2)
+    if rank != _get(expected, 3) or _get(array, FLAGS) & flags != flags:
+        return False
+    extents = _get(array, EXTENTS)
+    for axis in range(rank):  # noqa: SIM110 (compiled: there is no all())
+        if _get(extents, axis) != _get(expected, 4 + axis):
+            return False
+    return True
+
+
+_as_expected = jit.Inlined(_as_expected)
+
+
+def _usual(x, residual, out, expected):
+    row = 8 * EXPECTED_FIELDS
+    return _as_expected(x, expected) and _as_expected(residual, expected + row) and _as_expected(out, expected + 2 * row)
+
+
+@cache
+def usual() -> Callable[..., bool]:
+    """usual()(x, residual, out, address): are these the NumPy arrays, contiguous and aligned, that an expectation is for?"""
+    compiled = jit.entry_point(_usual, (ObjectAddress(),) * 3 + (types.intp,))
+    sample = np.zeros((2, 3), np.float32)
+    expected = expectation(*[(sample.shape, True)] * 3)
+    if compiled(sample, sample, sample, expected.ctypes.data):
+        return compiled
+    return lambda *arguments: False  # arrays are laid out otherwise than known here: each call takes the slower checks
+
+
 # ---- threads --------------------------------------------------------------------------------------------------------
 _busy = threading.Lock()
 _forked = False

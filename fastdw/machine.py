@@ -39,7 +39,7 @@ class Machine:
     @property
     def lanes(self) -> int:
         """float32 elements of the widest vector."""
-        if {"avx512f", "avx512vl"} <= self.features:
+        if {"avx2", "avx512f", "avx512vl"} <= self.features:
             return 16
         return 8 if "avx2" in self.features else 4
 
@@ -47,6 +47,16 @@ class Machine:
     def registers(self) -> int:
         """Vector registers."""
         return 32 if self.lanes == 16 or self.architecture == "aarch64" else 16
+
+    @property
+    def is_fused(self) -> bool:
+        """Multiplies and adds with one rounding, in one instruction."""
+        return self.architecture != "x86_64" or "fma" in self.features
+
+    @property
+    def is_memory_operand(self) -> bool:
+        """A multiply-add may take one factor from memory, without a register."""
+        return self.architecture == "x86_64" and self.is_fused
 
 
 def _first(pattern: str, text: str) -> str | None:
@@ -70,12 +80,13 @@ def _host_features(cpuinfo: str, architecture: str) -> frozenset[str]:
 
 
 def _features(cpuinfo: str, architecture: str) -> frozenset[str]:
-    """Those of the host, narrowed by NUMBA_CPU_NAME and NUMBA_CPU_FEATURES as Numba narrows what it compiles for."""
-    named = os.environ.get("NUMBA_CPU_NAME")
+    """Those of the host, changed as Numba changes what it compiles for: NUMBA_CPU_FEATURES, where set, adds to and takes from
+    those of the CPU that NUMBA_CPU_NAME names; the name alone leaves the host's features."""
+    named, changes = os.environ.get("NUMBA_CPU_NAME"), os.environ.get("NUMBA_CPU_FEATURES")
     features = set(_host_features(cpuinfo, architecture))
-    if named in _NAMED and architecture == "x86_64":
+    if changes is not None and named in _NAMED and architecture == "x86_64":
         features = set(_NAMED[named])
-    for change in os.environ.get("NUMBA_CPU_FEATURES", "").split(","):
+    for change in (changes or "").split(","):
         if change.startswith("+"):
             features.add(change[1:])
         elif change.startswith("-"):

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from fastdw import arguments, functional
-from fastdw.arguments import FLOAT32
 from fastdw.call import Call, bind, refuse_overlap
 from fastdw.kernels.spec import Plan
 from fastdw.packing import BLANK, PackedWeight, aligned_empty
@@ -25,10 +24,7 @@ _PACK = {
 }
 
 
-NDARRAY = np.ndarray
 KEPT_LAYOUTS = 64
-CONTIGUOUS = 0x101  # NumPy's flags C_CONTIGUOUS and ALIGNED
-WRITEABLE = 0x501  # both of these and WRITEABLE
 
 
 class Layer:
@@ -38,33 +34,24 @@ class Layer:
         self._request, self._weight, self._bias = request, weight, bias
         self._takes_residual = request.residual is not None
         self._calls: dict[tuple, Call] = {}
+        from fastdw import launch
+
         call = bind(request)
         check_strict(call.plan)
         self.plan: Plan = call.plan
         self.x_shape, self.out_shape = request.x.shape, call.out_shape
         self._usual = call
         self._bias_or_blank = BLANK if bias is None else bias
+        third = (call.out_shape if self._takes_residual else self.x_shape, False)
+        self._expected = launch.expectation((self.x_shape, False), third, (call.out_shape, True))
+        self._is_usual, self._expected_address = launch.usual(), self._expected.ctypes.data
 
     def __call__(self, x: np.ndarray, out: np.ndarray | None = None, residual: np.ndarray | None = None) -> np.ndarray:
-        shape = self.out_shape
-        third = x if residual is None else residual
-        usual = (
-            type(x) is NDARRAY
-            and x.dtype is FLOAT32
-            and x.shape == self.x_shape
-            and x.flags.num & CONTIGUOUS == CONTIGUOUS
-            and (residual is None) is not self._takes_residual
-        )
-        if usual and residual is not None:
-            usual = (
-                type(third) is NDARRAY and third.dtype is FLOAT32 and third.shape == shape and third.flags.num & CONTIGUOUS == CONTIGUOUS
-            )
-        if usual and out is not None:
-            usual = type(out) is NDARRAY and out.dtype is FLOAT32 and out.shape == shape and out.flags.num & WRITEABLE == WRITEABLE
-        if not usual:
-            return self._call_any(x, out, residual)
         if out is None:
-            out = aligned_empty(shape)
+            out = aligned_empty(self.out_shape)
+        third = x if residual is None else residual
+        if (residual is None) is self._takes_residual or not self._is_usual(x, third, out, self._expected_address):
+            return self._call_any(x, out, residual)
         call = self._usual
         if call.launch(x, self._weight, self._bias_or_blank, third, out, call.address, 1, call.function, call.tasks, call.workers):
             return call(x, self._weight, self._bias, residual, out)  # finds out whether out really overlaps an input

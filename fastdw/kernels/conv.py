@@ -19,6 +19,8 @@ from fastdw.packing import BLANK_ADDRESS
 from fastdw.problem import CONV, Problem
 from fastdw.tile import Context, TileShape, load_row, outer_fma, outer_fma_clipped, view, zeros
 
+MAX_PIXELS = 7
+
 CONTEXT = Context(
     *EPILOGUE,
     *PANEL_FIELDS,
@@ -109,7 +111,10 @@ def refuses(problem: Problem, machine: Machine) -> str | None:
 
 
 def shapes(problem: Problem, machine: Machine) -> Iterator[TileShape]:
-    return panel_shapes(problem.out_width, problem.out_channels, machine)
+    """Smaller than those of pointwise: more accumulators spill in the loops over clipped pixels."""
+    for shape in panel_shapes(problem.out_width, problem.out_channels, machine):
+        if shape.pixels <= MAX_PIXELS and shape.pixels * shape.vecs <= (14 if machine.registers == 32 else 8):
+            yield shape
 
 
 def blockings(problem: Problem, shape: TileShape) -> Iterator[Blocking]:
@@ -117,7 +122,7 @@ def blockings(problem: Problem, shape: TileShape) -> Iterator[Blocking]:
 
 
 def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape, Blocking]:
-    shape = best_panel_shape(problem.out_width, problem.out_channels, machine)
+    shape = best_panel_shape(problem.out_width, shapes(problem, machine))
     rows = max(1, problem.out_height // (4 * threads)) if threads > 1 else problem.out_height
     return shape, Blocking(min(rows, 8), problem.out_channels)
 

@@ -159,7 +159,7 @@ TOLERANCE = 1.1  # the first tile within this of the least cost is taken
 
 
 def shapes(problem: Problem, machine: Machine) -> Iterator[TileShape]:
-    """Accumulators may take three quarters of the registers; windows and taps are partly read from memory by the FMAs."""
+    """Every tile whose machine code does not spill."""
     taps, stride = chunk_taps(problem.kernel[1]), tile_stride(problem)
     phase_cols = problem.out_width // count_phases(problem)  # of the phase with the fewest
     if stride > MAX_STRIDE:
@@ -168,7 +168,7 @@ def shapes(problem: Problem, machine: Machine) -> Iterator[TileShape]:
     for rows, cols, vecs in TILES:
         vecs *= unit
         fits = rows <= problem.out_height and cols <= max(1, phase_cols) and vecs <= most_vecs
-        if fits and rows * cols * vecs <= machine.registers * 3 // 4:
+        if fits and rows * cols * vecs <= most_accumulators(machine, taps, stride, rows, vecs):
             yield TileShape(rows, cols, vecs, lanes, taps, stride, problem.kernel[1] % taps, expand)
 
 
@@ -185,10 +185,22 @@ def expansion(problem: Problem, machine: Machine) -> tuple[int, int, int, int]:
     while unit * lanes > problem.out_channels:
         lanes //= 2
         unit = multiplier // math.gcd(multiplier, lanes)
-    if unit <= MAX_UNIT and lanes >= min(multiplier, MIN_LANES):
+    if unit <= min(MAX_UNIT, machine.registers // 4) and lanes >= min(multiplier, MIN_LANES):
         return multiplier, lanes, unit, problem.out_channels // lanes
     lanes = lanes_for(multiplier, machine)
     return 0, lanes, 1, multiplier // lanes
+
+
+def most_accumulators(machine: Machine, taps: int, stride: int, rows: int, vecs: int) -> int:
+    """Vectors of outputs that leave room for a window and its taps, as the compiled loops show.
+
+    Wide windows need more room, and so do four window rows at once. Where a multiply-add cannot read memory, all of the
+    window and the taps pass through registers.
+    """
+    is_wide = taps > 5 or (taps > 3 and (stride > 1 or rows > 2))
+    if is_wide or not machine.is_fused or (not machine.is_memory_operand and vecs > 1):
+        return machine.registers // 4
+    return machine.registers // 2
 
 
 def blockings(problem: Problem, shape: TileShape) -> Iterator[Blocking]:

@@ -47,21 +47,21 @@ def panel_fields(columns: int, shape: TileShape, layout: Layout, channels_a_task
 
 
 def panel_shapes(pixels: int, columns: int, machine: Machine) -> Iterator[TileShape]:
-    """Every tile that fits the registers: accumulators, a row of the panel and one broadcast."""
+    """Every tile that fits the registers: accumulators, a row of the panel, one broadcast, and a product where it is not fused."""
     panels = panels_for(columns, machine)
     for extent in reversed(extents_up_to(pixels)):
-        if extent * panels.vecs + panels.vecs + 1 <= machine.registers:
+        if extent * panels.vecs + panels.vecs + (1 if machine.is_fused else 2) <= machine.registers:
             yield TileShape(1, extent, panels.vecs, panels.lanes)
 
 
-def best_panel_shape(pixels: int, columns: int, machine: Machine) -> TileShape:
+def best_panel_shape(pixels: int, shapes: Iterator[TileShape]) -> TileShape:
     """The tile that computes the fewest pixels twice, and of those the smallest that hides the latency of the FMA units."""
 
     def cost(shape: TileShape) -> tuple:
         enough = shape.pixels * shape.vecs >= 12
         return (not enough, -(-pixels // shape.pixels) * shape.pixels, shape.pixels if enough else -shape.pixels)
 
-    return min(panel_shapes(pixels, columns, machine), key=cost)
+    return min(shapes, key=cost)
 
 
 def panel_blockings(rows: int, row_tile: int, columns: int, shape: TileShape) -> Iterator[Blocking]:

@@ -75,13 +75,22 @@ def blockings(problem: Problem, shape: TileShape) -> Iterator[Blocking]:
     return panel_blockings(problem.width, shape.pixels, problem.out_channels, shape)
 
 
+TASK_X_BYTES = 64 << 10  # of x in one task, about: the more it computes, the less its start costs
+TASKS_A_THREAD = 4  # at least, so that none waits long for the last
+TASK_PIXELS = 96  # at least: a panel of the weight is read once for so many pixels
+
+
 def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape, Blocking]:
-    shape = best_panel_shape(problem.width, problem.out_channels, machine)
-    tiles = max(1, 98 // shape.pixels)
-    blocking = Blocking(tiles * shape.pixels, problem.out_channels)
-    if threads > 1 and problem.batch * problem.height * count_blocks(problem.width, shape.pixels, blocking.rows) < 4 * threads:
-        blocking = Blocking(blocking.rows, -(-problem.out_channels // (4 * threads)))
-    return shape, blocking
+    shape = best_panel_shape(problem.width, shapes(problem, machine))
+    pixels = max(TASK_PIXELS, TASK_X_BYTES // (4 * problem.channels))
+    if threads == 1:
+        return shape, Blocking(pixels, problem.out_channels)
+    runs = problem.batch * problem.height
+    blocks = -(-problem.width // pixels)
+    while runs * blocks % threads and blocks < problem.width // shape.pixels:  # the same number for every thread
+        blocks += 1
+    columns = max(1, TASKS_A_THREAD * threads // (runs * blocks))  # where pixels are few, panels are shared out too
+    return shape, Blocking(-(-problem.width // blocks), -(-problem.out_channels // columns))
 
 
 def bind(plan: Plan, layout: Layout) -> tuple[dict[str, int], int]:

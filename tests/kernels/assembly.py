@@ -30,16 +30,16 @@ class InstructionSet:
         return has_vector and re.search(self.stack, instruction) is not None
 
 
-_X86 = dict(
-    registers={4: r"%xmm\d", 8: r"%ymm\d", 16: r"%zmm\d"},
-    multiply=r"^v?mulps\b",
-    add=r"^v?addps\b",
-    call=r"^call",
-    stack=r"\(%rsp",
-    jump=r"^j\w+\s+(\.L\w+)",
-    leaves=r"^(jmp|ret|ud2)",
-    comment="#",
-)
+_X86 = {
+    "registers": {4: r"%xmm\d", 8: r"%ymm\d", 16: r"%zmm\d"},
+    "multiply": r"^v?mulps\b",
+    "add": r"^v?addps\b",
+    "call": r"^call",
+    "stack": r"\(%rsp",
+    "jump": r"^j\w+\s+(\.L\w+)",
+    "leaves": r"^(jmp|ret|ud2)",
+    "comment": "#",
+}
 SSE = InstructionSet(fused=None, **_X86)
 X86 = InstructionSet(fused=r"^vfmadd\d{3}ps\b", **_X86)
 AARCH64 = InstructionSet(

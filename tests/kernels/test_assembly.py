@@ -74,8 +74,11 @@ kernel:
 
 def test_an_innermost_loop_is_found_with_its_cold_part():
     (loop,) = Function(ON_X86, "kernel", X86).innermost_loops()
-    assert loop.multiply_adds(16) == 2 and loop.multiply_adds(8) == 1 and loop.multiply_adds(4) == 0
-    assert loop.instructions[-1].startswith("jmp") and "vfmadd231ss" in loop.instructions[-2]
+    assert loop.multiply_adds(16) == 2
+    assert loop.multiply_adds(8) == 1
+    assert loop.multiply_adds(4) == 0
+    assert loop.instructions[-1].startswith("jmp")
+    assert "vfmadd231ss" in loop.instructions[-2]
     assert loop.spills == ["vfmadd231ps\t192(%rsp), %zmm0, %zmm2", "vmovups\t%zmm2, 128(%rsp)"]
     assert loop.calls == []
 
@@ -84,19 +87,25 @@ def test_the_rest_of_a_function_is_read_too():
     code = Function(ON_X86, "kernel", X86).code
     assert code.calls == ["callq\tfirst"]
     assert len(code.spills) == 3
-    assert code.multiply_adds(16) == 2 and code.adds(16) == 1
+    assert code.multiply_adds(16) == 2
+    assert code.adds(16) == 1
 
 
 def test_two_instructions_make_a_multiply_add():
     products, sums = Function(ON_SSE, "kernel", SSE).innermost_loops()
-    assert products.multiply_adds(4) == 1 and products.spills == ["movaps\t%xmm2, (%rsp)"]
-    assert sums.multiply_adds(4) == 0 and sums.adds(4) == 1
+    assert products.multiply_adds(4) == 1
+    assert products.spills == ["movaps\t%xmm2, (%rsp)"]
+    assert sums.multiply_adds(4) == 0
+    assert sums.adds(4) == 1
 
 
 def test_aarch64():
     first, second = Function(ON_AARCH64, "kernel", AARCH64).innermost_loops()
-    assert first.multiply_adds(4) == 1 and first.calls == ["bl\thelper"] and first.spills == ["ldr\tq2, [sp, #16]"]
-    assert second.multiply_adds(4) == 0 and second.adds(4) == 1
+    assert first.multiply_adds(4) == 1
+    assert first.calls == ["bl\thelper"]
+    assert first.spills == ["ldr\tq2, [sp, #16]"]
+    assert second.multiply_adds(4) == 0
+    assert second.adds(4) == 1
 
 
 def test_a_function_that_is_not_there_is_an_error():

@@ -36,9 +36,9 @@ def ways(case: Case, number: int) -> Iterator[tuple[Case, dict]]:
     for blocking in range(number * BLOCKINGS, (number + 1) * BLOCKINGS):
         for is_packed in (False, True) if case.weight is not None else (False,):
             for threads in (1, 2):
-                yield case, dict(blocking=blocking, is_packed=is_packed, threads=threads)
+                yield case, {"blocking": blocking, "is_packed": is_packed, "threads": threads}
     for n in range(len(case.x)):
-        yield case.image(n), dict(blocking=number)
+        yield case.image(n), {"blocking": number}
 
 
 def run_and_check(case: Case, make_out: Callable, keywords: dict) -> None:

@@ -11,11 +11,12 @@ import numpy as np
 import stated_order
 
 import fastdw
-from fastdw.call import Call, Request, Strided, Weight, bind
+from fastdw.call import Call, bind
 from fastdw.kernels.spec import KernelSpec, Plan, registry
 from fastdw.machine import Machine, host
 from fastdw.packing import BLANK, PackedWeight
 from fastdw.problem import CONV, DEPTHWISE, POINTWISE, POOL, UNBOUNDED, Pair, Problem, span
+from fastdw.request import Request, Strided, Weight
 from fastdw.tile import TileShape
 
 PACK = {DEPTHWISE: fastdw.pack_depthwise, POINTWISE: fastdw.pack_pointwise, CONV: fastdw.pack_conv2d}
@@ -117,8 +118,8 @@ PADS = {  # from the distance between the first tap and the last
 def _window(tile: TileShape, variation: Variation) -> dict[str, Pair]:
     v = variation
     if tile.taps == 0:
-        return dict(kernel=v.kernel, stride=v.stride, dilation=v.dilation)
-    return dict(kernel=(v.kernel[0], tile.taps), stride=(v.stride[0], tile.stride), dilation=(v.dilation[0], 1))
+        return {"kernel": v.kernel, "stride": v.stride, "dilation": v.dilation}
+    return {"kernel": (v.kernel[0], tile.taps), "stride": (v.stride[0], tile.stride), "dilation": (v.dilation[0], 1)}
 
 
 def _padding_and_input(out: int, taps: int, stride: int, dilation: int, pad: str) -> tuple[Pair, int]:
@@ -150,7 +151,7 @@ class Case:
     def expected(self) -> np.ndarray:
         if self.spec.kind == POOL:
             return stated_order.global_average_pool2d(self.x)
-        arrays = dict(weight=self.weight, bias=self.bias, residual=self.residual)
+        arrays = {"weight": self.weight, "bias": self.bias, "residual": self.residual}
         return MEANING[self.spec.kind](self.x, **arrays, **self.window, activation=self.bounds)
 
     @cached_property
@@ -160,7 +161,7 @@ class Case:
     def image(self, n: int) -> Case:
         """The same problem with one image of the batch."""
         residual = None if self.residual is None else self.residual[n : n + 1]
-        given = vars(self) | dict(x=self.x[n : n + 1], residual=residual, out_shape=(1, *self.out_shape[1:]))
+        given = vars(self) | {"x": self.x[n : n + 1], "residual": residual, "out_shape": (1, *self.out_shape[1:])}
         return Case(**{name: given[name] for name in self.__dataclass_fields__})
 
     def bind(self, out: np.ndarray, blocking: int = 0, threads: int = 1, is_packed: bool = False) -> Call:

@@ -40,7 +40,12 @@ from fastdw.tile.lowering import LOWERINGS
 from fastdw.tile.operations import Operation, fused_multiply_add
 
 LANES = host().lanes
-SHAPES = [TileShape(1, 1, 1, 1, 1, 1), TileShape(2, 3, 2, LANES, 3, 1), TileShape(3, 2, 1, LANES, 2, 2), TileShape(1, 4, 2, LANES // 2, 5, 2)]
+SHAPES = [
+    TileShape(1, 1, 1, 1, 1, 1),
+    TileShape(2, 3, 2, LANES, 3, 1),
+    TileShape(3, 2, 1, LANES, 2, 2),
+    TileShape(1, 4, 2, LANES // 2, 5, 2),
+]
 CONTEXT = Context(
     *("row_step", "col_step", "vec_step", "out_row", "out_col", "out_vec"),
     *("row", "row_stride", "height", "col", "col_stride", "width", "blank"),
@@ -236,8 +241,8 @@ def test_compiled_operation(name, shape):
         template = context.pack(given)
         inputs = [values(rng, 4000) for _ in range(4)]
         meant, compiled = (np.full(6000, -7, np.float32) for _ in range(2))
-        run(template, inputs, meant, lambda address: TASKS[name](shape, address, 0))  # noqa: B023
-        run(template, inputs, compiled, lambda address: call_machine_code(TASKS[name], shape, address))  # noqa: B023
+        run(template, inputs, meant, lambda address: TASKS[name](shape, address, 0))
+        run(template, inputs, compiled, lambda address: call_machine_code(TASKS[name], shape, address))
         what = f"{name} {shape}, variant {variant}"
         if name in MOVES:
             np.testing.assert_array_equal(compiled.view(np.int32), meant.view(np.int32), err_msg=what)

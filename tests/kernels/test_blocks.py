@@ -1,0 +1,29 @@
+"""Blocks cut an extent without a gap, each with room for a tile."""
+
+import itertools
+
+from fastdw.kernels.blocks import block_start, count_blocks
+
+
+def test_blocks_cover_an_extent_and_hold_a_tile_each():
+    for tile in (1, 2, 4, 7, 16, 96):
+        for extent in [*range(tile, 4 * tile + 3), 100 * tile + 1]:
+            for wanted in (1, tile, 2 * tile, 3 * tile + 1, extent, 10 * extent):
+                blocks = count_blocks(extent, tile, wanted)
+                starts = [block_start(index, blocks, extent, tile) for index in range(blocks + 1)]
+                assert starts[0] == 0
+                assert starts[-1] == extent
+                assert all(start % tile == 0 for start in starts[:-1])
+                assert all(after - before >= tile for before, after in itertools.pairwise(starts)), (
+                    extent,
+                    tile,
+                    wanted,
+                    starts,
+                )
+
+
+def test_blocks_are_about_as_large_as_wanted():
+    assert count_blocks(112, 4, 28) == 4
+    assert count_blocks(112, 4, 1) == 28, "no more blocks than tiles"
+    assert count_blocks(112, 4, 1000) == 1
+    assert count_blocks(3, 4, 1) == 1
