@@ -197,7 +197,7 @@ def lay(request: Request, problem: Problem, out: Strided) -> tuple[Problem, Layo
     if request.kind == POINTWISE:
         problem, steps = _longest_runs(problem, steps)
     if request.kind == DEPTHWISE:
-        dense = all(step[2] == 4 * problem.channels or array.shape[2] == 1 for step, array in zip(steps, arrays, strict=True))
+        dense = all(array.strides[2] == 4 * array.shape[3] or array.shape[2] == 1 for array in arrays)
         problem = replace(problem, dense_pixels=dense)
     weight = request.weight
     if weight.packed:

@@ -43,7 +43,7 @@ CONTEXT = Context(
     "left",
     "kernel_rows",
     "kernel_cols",
-    "whole_taps",  # filter columns in whole chunks
+    "whole_taps",  # filter columns before the rest
     "stride_row",
     "stride_col",
     "dilation_row",
@@ -65,6 +65,7 @@ CONTEXT = Context(
 def depthwise(shape, context, index):
     c = view(CONTEXT, context)
     rest = last_taps(shape)
+    whole_taps = c.whole_taps if shape.rest > 0 else shape.taps  # known to the compiler where one chunk is all
     row_step, col_step = c.stride_row * c.x_row, c.dilation_col * c.x_col
     image = index // (c.row_blocks * c.channel_blocks)
     row_block = index // c.channel_blocks % c.row_blocks
@@ -98,28 +99,28 @@ def depthwise(shape, context, index):
                     acc = zeros(shape)
                     if inside:
                         for _ in range(c.kernel_rows):
-                            for q in range(0, c.whole_taps, shape.taps):
+                            for q in range(0, whole_taps, shape.taps):
                                 window = load_window(shape, x + q * col_step, row_step, col_step)
                                 acc = slide_fma(shape, acc, window, load_taps(shape, weight + q * c.weight_col, c.weight_col))
-                            window = load_window(rest, x + c.whole_taps * col_step, row_step, col_step)
-                            acc = slide_fma(rest, acc, window, load_taps(rest, weight + c.whole_taps * c.weight_col, c.weight_col))
+                            window = load_window(rest, x + whole_taps * col_step, row_step, col_step)
+                            acc = slide_fma(rest, acc, window, load_taps(rest, weight + whole_taps * c.weight_col, c.weight_col))
                             x += c.dilation_row * c.x_row
                             weight += c.weight_row
                     else:
                         for r in range(c.kernel_rows):
                             first = x_row + r * c.dilation_row
                             if first + window_rows > 0 and first < c.height:
-                                for q in range(0, c.whole_taps, shape.taps):
+                                for q in range(0, whole_taps, shape.taps):
                                     window = load_window_clipped(
                                         shape, x + q * col_step, row_step, col_step,
                                         first, c.stride_row, c.height, x_col + q * c.dilation_col, c.dilation_col, c.width, c.blank,
                                     )  # fmt: skip
                                     acc = slide_fma(shape, acc, window, load_taps(shape, weight + q * c.weight_col, c.weight_col))
                                 window = load_window_clipped(
-                                    rest, x + c.whole_taps * col_step, row_step, col_step,
-                                    first, c.stride_row, c.height, x_col + c.whole_taps * c.dilation_col, c.dilation_col, c.width, c.blank,
+                                    rest, x + whole_taps * col_step, row_step, col_step,
+                                    first, c.stride_row, c.height, x_col + whole_taps * c.dilation_col, c.dilation_col, c.width, c.blank,
                                 )  # fmt: skip
-                                acc = slide_fma(rest, acc, window, load_taps(rest, weight + c.whole_taps * c.weight_col, c.weight_col))
+                                acc = slide_fma(rest, acc, window, load_taps(rest, weight + whole_taps * c.weight_col, c.weight_col))
                             x += c.dilation_row * c.x_row
                             weight += c.weight_row
                     finish(shape, acc, load_bias(shape, c, n, 4 * shape.lanes), c, 4 * shape.lanes, residual + 4 * n, out + 4 * n)
@@ -136,6 +137,12 @@ def chunk_taps(taps: int) -> int:
     if taps <= MAX_TAPS:
         return taps
     return min(range(MAX_TAPS, 3, -1), key=lambda chunk: taps % chunk)
+
+
+def rest_taps(taps: int) -> int:
+    """Filter columns after the whole chunks, at least one; 0 where one chunk is all of the filter."""
+    chunk = chunk_taps(taps)
+    return 0 if chunk == taps else (taps - 1) % chunk + 1
 
 
 def tile_stride(problem: Problem) -> int:
@@ -168,8 +175,8 @@ def shapes(problem: Problem, machine: Machine) -> Iterator[TileShape]:
     for rows, cols, vecs in TILES:
         vecs *= unit
         fits = rows <= problem.out_height and cols <= max(1, phase_cols) and vecs <= most_vecs
-        if fits and rows * cols * vecs <= most_accumulators(machine, taps, stride, rows, vecs):
-            yield TileShape(rows, cols, vecs, lanes, taps, stride, problem.kernel[1] % taps, expand)
+        if fits and rows * cols * vecs <= most_accumulators(machine, taps, stride, rows, vecs, expand):
+            yield TileShape(rows, cols, vecs, lanes, taps, stride, rest_taps(problem.kernel[1]), expand)
 
 
 def expansion(problem: Problem, machine: Machine) -> tuple[int, int, int, int]:
@@ -191,16 +198,16 @@ def expansion(problem: Problem, machine: Machine) -> tuple[int, int, int, int]:
     return 0, lanes, 1, multiplier // lanes
 
 
-def most_accumulators(machine: Machine, taps: int, stride: int, rows: int, vecs: int) -> int:
+def most_accumulators(machine: Machine, taps: int, stride: int, rows: int, vecs: int, expand: int) -> int:
     """Vectors of outputs that leave room for a window and its taps, as the compiled loops show.
 
     Wide windows need more room, and so do four window rows at once. Where a multiply-add cannot read memory, all of the
-    window and the taps pass through registers.
+    window and the taps pass through registers. Where channels are repeated the window does, and so do the orders of lanes.
     """
     is_wide = taps > 5 or (taps > 3 and (stride > 1 or rows > 2))
     if is_wide or not machine.is_fused or (not machine.is_memory_operand and vecs > 1):
         return machine.registers // 4
-    return machine.registers // 2
+    return machine.registers * 3 // 8 if expand > 1 else machine.registers // 2
 
 
 def blockings(problem: Problem, shape: TileShape) -> Iterator[Blocking]:

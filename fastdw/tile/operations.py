@@ -154,10 +154,13 @@ def load_run(shape: TileShape, address: int, row_step: int) -> Tile:
 def load_run_clipped(
     shape: TileShape, address: int, row_step: int, row: int, row_stride: int, height: int, position: int, length: int, blank: int
 ) -> Tile:
-    """load_run that reads zeros outside the image: tile row i is image row `row + i*row_stride`, address is its float `position` of `length`."""
+    """load_run that reads zeros, those at blank, outside the image.
+
+    Tile row i is image row `row + i*row_stride`, which has `length` floats; address is float `position` of image row `row`.
+    """
     at = position + _run_offsets(shape)
     rows = row + np.arange(shape.rows)[:, None] * row_stride
-    inside = (0 <= at) & (at < length) & (0 <= rows) & (rows < height)
+    inside = (at >= 0) & (at < length) & (rows >= 0) & (rows < height)
     addresses = np.where(inside, address + np.arange(shape.rows)[:, None] * row_step + 4 * _run_offsets(shape), blank)
     return _gather(addresses, 1).reshape(shape.rows, 1, shape.vecs, shape.lanes)
 

@@ -23,7 +23,7 @@ ARRAYS = ("x", "weight", "bias", "residual", "out")  # the first fields of every
 class TileShape:
     """Outputs held in registers: rows x cols pixels of vecs vectors of lanes floats.
 
-    taps are the filter columns taken at once, rest those left over at the end of a filter row; stride is the input columns
+    taps are the filter columns taken at once, rest those at the end of a filter row that is wider; stride is the input columns
     between two outputs. Zero where a kernel has none. expand is how often each channel is repeated on loading a window; 0:
     all outputs of the tile read one channel. period is the channels of a pixel where vectors run along a row of pixels.
     """
