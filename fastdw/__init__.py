@@ -5,7 +5,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from fastdw import forks as forks  # watches for forks from here on
+
 if TYPE_CHECKING:
+    from fastdw import weights
     from fastdw.functional import (
         conv2d,
         dense,
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
         separable_conv2d,
     )
     from fastdw.prepared import prepare
+    from fastdw.weights import fold_batch_norm
 
 __version__ = "0.1.0"
 __all__ = [
@@ -26,6 +30,7 @@ __all__ = [
     "dense",
     "depthwise_conv2d",
     "explain",
+    "fold_batch_norm",
     "global_average_pool2d",
     "pack_conv2d",
     "pack_depthwise",
@@ -33,14 +38,18 @@ __all__ = [
     "pointwise_conv2d",
     "prepare",
     "separable_conv2d",
+    "weights",
 ]
-_ELSEWHERE = {"prepare": "prepared"}
+_ELSEWHERE = {"prepare": "prepared", "fold_batch_norm": "weights"}
+_MODULES = ["weights"]
 
 
 def __getattr__(name: str):
     """Public names are imported when first asked for: importing fastdw imports neither NumPy nor Numba."""
     if name not in __all__:
         raise AttributeError(f"module 'fastdw' has no attribute {name!r}")
+    if name in _MODULES:
+        return import_module(f"fastdw.{name}")
     value = getattr(import_module(f"fastdw.{_ELSEWHERE.get(name, 'functional')}"), name)
     globals()[name] = value
     return value

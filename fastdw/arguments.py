@@ -99,7 +99,7 @@ def padding(value: Any) -> str | Padding:
     if isinstance(value, (tuple, list)) and len(value) == 2 and all(isinstance(side, (tuple, list)) for side in value):
         rows, cols = (pair(side, "padding", 0) for side in value)
         return (rows, cols)
-    if isinstance(value, (tuple, list)) and len(value) != 2:
+    if isinstance(value, (tuple, list)) and (len(value) != 2 or any(isinstance(side, (tuple, list)) for side in value)):
         raise error("padding", shown(value), PADDING_NUMBERS)
     if not isinstance(value, (tuple, list, numbers.Integral)):
         raise wrong_type("padding", value, PADDING_NUMBERS)

@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED_STATUS
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains again when it flushes at exit
-    except (OSError, ValueError, TypeError, ImportError, MemoryError) as error:
+    except (OSError, ValueError, TypeError, RuntimeError, ImportError, MemoryError) as error:
         print(f"fastdw: error: {one_line(error)}", file=sys.stderr)
         return ERROR_STATUS
     return 0

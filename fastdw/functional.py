@@ -26,6 +26,9 @@ from fastdw.problem import CONV, DENSE, DEPTHWISE, POINTWISE, POOL
 from fastdw.request import Request, Strided, Weight, check_weight_shape, contiguous, problem_of
 
 SEPARABLE = "separable"
+NAMES = ("weight", "bias", "activation")  # of the arguments, for errors
+DEPTHWISE_NAMES = ("depthwise_weight", "depthwise_bias", "depthwise_activation")
+POINTWISE_NAMES = ("pointwise_weight", "pointwise_bias", "activation")
 BOUND_CALLS = 1024  # kept for calls that come again
 
 
@@ -39,6 +42,7 @@ def depthwise_conv2d(
     Args:
       x: float32 [batch, height, width, channels]; channel stride 1, other strides free. May hold anything.
       weight: float32 [kernel_h, kernel_w, channels, multiplier] or [kernel_h, kernel_w, channels], finite; or what pack_depthwise returned.
+        A raw weight is checked, and copied where it is not contiguous, in every call: pack or prepare what is used often.
       bias: float32 [channels*multiplier], finite; -0 counts as +0.
       stride: one integer or (rows, columns).
       padding: "valid", "same" (TensorFlow's), "same_lower" (ONNX's), an integer, (rows, columns) or ((top, bottom), (left, right)).
@@ -134,8 +138,9 @@ def separable_conv2d(
         x, depthwise_weight, pointwise_weight, depthwise_bias, pointwise_bias, stride, padding, dilation,
         depthwise_activation, activation, residual, out, threads, hidden=aligned_empty,
     )  # fmt: skip
-    _run(first)
-    return _run(second)
+    calls = [_checked_call(request) for request, *_ in (first, second)]
+    calls[0](*first[1:])
+    return calls[1](*second[1:])
 
 
 def dense(x, weight, bias=None, *, activation=None, out=None, threads=None) -> np.ndarray:
@@ -169,7 +174,7 @@ def global_average_pool2d(x, *, keepdims=False, out=None) -> np.ndarray:
     Raises:
       TypeError, ValueError: as for depthwise_conv2d.
     """
-    return _run(_gather(POOL, x, out=out, keepdims=arguments.flag(keepdims, "keepdims")))
+    return _run(_gather(POOL, x, out=out, keepdims=keepdims))
 
 
 def pack_depthwise(weight, *, flush_subnormals=False) -> PackedWeight:
@@ -185,7 +190,7 @@ def pack_depthwise(weight, *, flush_subnormals=False) -> PackedWeight:
     Raises:
       TypeError, ValueError: weight is not float32, not of the shape, or not finite.
     """
-    return packing.lay_depthwise(_checked_raw(weight, DEPTHWISE, flush_subnormals))
+    return pack(DEPTHWISE, weight, flush_subnormals)
 
 
 def pack_pointwise(weight, *, flush_subnormals=False) -> PackedWeight:
@@ -193,8 +198,7 @@ def pack_pointwise(weight, *, flush_subnormals=False) -> PackedWeight:
 
     Also for dense. Arguments, result and errors as for pack_depthwise.
     """
-    weight = _checked_raw(weight, POINTWISE, flush_subnormals)
-    return packing.lay_panels(POINTWISE, weight, panels_for(weight.shape[-1], host()))
+    return pack(POINTWISE, weight, flush_subnormals)
 
 
 def pack_conv2d(weight, *, flush_subnormals=False) -> PackedWeight:
@@ -202,8 +206,7 @@ def pack_conv2d(weight, *, flush_subnormals=False) -> PackedWeight:
 
     Arguments, result and errors as for pack_depthwise.
     """
-    weight = _checked_raw(weight, CONV, flush_subnormals)
-    return packing.lay_panels(CONV, weight, panels_for(weight.shape[-1], host()))
+    return pack(CONV, weight, flush_subnormals)
 
 
 def explain(function: Callable, *args, **keywords) -> Plan | SeparablePlan:
@@ -262,7 +265,7 @@ def _gather(
     out=None,
     threads=None,
     keepdims=False,
-    names: tuple[str, str, str] = ("weight", "bias", "activation"),
+    names: tuple[str, str, str] = NAMES,
 ) -> Gathered:
     if not isinstance(x, Strided):
         x = arguments.array(x, "x")
@@ -285,7 +288,7 @@ def _gather(
         arguments.pair(dilation, "dilation"),
         arguments.bounds(activation, names[2]),
         _threads(threads),
-        keepdims,
+        arguments.flag(keepdims, "keepdims"),
         names[0],
         names[1],
     )
@@ -309,12 +312,19 @@ def _gather_separable(
     hidden: Callable = aligned_empty,
 ) -> tuple[Gathered, Gathered]:
     """The two calls, with memory between them from `hidden(shape)`. Both are checked before either runs."""
-    names = ("depthwise_weight", "depthwise_bias", "depthwise_activation")
     first = _gather(
-        DEPTHWISE, x, depthwise_weight, depthwise_bias, stride, padding, dilation, depthwise_activation, threads=threads, names=names
+        DEPTHWISE,
+        x,
+        depthwise_weight,
+        depthwise_bias,
+        stride,
+        padding,
+        dilation,
+        depthwise_activation,
+        threads=threads,
+        names=DEPTHWISE_NAMES,
     )
     between = hidden(problem_of(first[0])[1])
-    others = ("pointwise_weight", "pointwise_bias", "activation")
     second = _gather(
         POINTWISE,
         between,
@@ -324,20 +334,24 @@ def _gather_separable(
         residual=residual,
         out=out,
         threads=threads,
-        names=others,
+        names=POINTWISE_NAMES,
     )
     if out is not None:
-        inputs = zip(("x", *names[:2]), first[1:4], strict=True)
+        inputs = zip(("x", *DEPTHWISE_NAMES[:2]), first[1:4], strict=True)
         refuse_overlap(out, **{name: array for name, array in inputs if isinstance(array, np.ndarray)})
     return (*first[:-1], between), second
 
 
 def _run(gathered: Gathered) -> np.ndarray:
     request, *arrays = gathered
+    return _checked_call(request)(*arrays)
+
+
+def _checked_call(request: Request) -> Call:
     call = _bound(request)
     if call.plan.is_reference:
         check_strict(call.plan)
-    return call(*arrays)
+    return call
 
 
 @lru_cache(maxsize=BOUND_CALLS)
@@ -370,7 +384,7 @@ def _bias(bias: Any, name: str) -> np.ndarray:
 
 def _check_finite(values: np.ndarray, name: str) -> None:
     if values.ndim == 2 and not values.flags.c_contiguous:
-        finite = np.isfinite(values).all()
+        finite = all(_compiled_finite()(row, row.size) for row in values)
     else:
         finite = _compiled_finite()(values, values.size)
     if not finite:
@@ -384,13 +398,21 @@ def _compiled_finite() -> Callable[[np.ndarray, int], bool]:
     return launch.finite()
 
 
-def _checked_raw(weight: Any, kind: str, flush_subnormals: bool) -> np.ndarray:
+def pack(kind: str, weight: Any, flush_subnormals: bool = False, name: str = "weight") -> PackedWeight:
+    """Check a raw weight and lay it out."""
+    weight = _checked_raw(weight, kind, flush_subnormals, name)
+    if kind == DEPTHWISE:
+        return packing.lay_depthwise(weight)
+    return packing.lay_panels(kind, weight, panels_for(weight.shape[-1], host()))
+
+
+def _checked_raw(weight: Any, kind: str, flush_subnormals: bool, name: str) -> np.ndarray:
     if isinstance(weight, PackedWeight):
-        raise TypeError("weight: got a packed weight; expected the raw array")
-    weight = arguments.array(weight, "weight")
-    check_weight_shape("weight", kind, weight.shape)
+        raise TypeError(f"{name}: got a packed weight; expected the raw array")
+    weight = arguments.array(weight, name)
+    check_weight_shape(name, kind, weight.shape)
     if not np.isfinite(weight).all():
-        raise arguments.error("weight", "infinities or NaNs", "finite numbers")
+        raise arguments.error(name, "infinities or NaNs", "finite numbers")
     return packing.flushed(weight) if arguments.flag(flush_subnormals, "flush_subnormals") else weight
 
 

@@ -5,9 +5,11 @@ Nothing here imports Numba before a kernel is first needed.
 
 from __future__ import annotations
 
+import logging
+import os
 import threading
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from functools import cached_property, update_wrapper
 from typing import Any
 
@@ -15,21 +17,26 @@ from fastdw.tile.shapes import TileShape
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}  # and no fastmath: it would break infinities and bit equality
 _LOCK = threading.RLock()
-_KEPT: list = []  # dispatchers own the machine code of their entry points
+LOG = logging.getLogger("fastdw")
+_ENTRY_POINTS: dict[Callable, tuple] = {}  # with their dispatchers, which own the machine code
+
+# A child that is forked while another thread compiles would wait for ever for a lock that nobody releases.
+os.register_at_fork(before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release)
 
 
 def _dispatcher(function: Callable, cached: bool, **options):
-    from numba import njit
+    from numba import config, njit
 
+    if config.DISABLE_JIT:  # type: ignore[attr-defined]
+        raise RuntimeError("NUMBA_DISABLE_JIT: got 1; fastdw's kernels need the compiler")
     dispatcher = njit(**OPTIONS, **options)(function)
     if cached:
         try:
             from fastdw.kernel_cache import KernelCache
-        except ImportError:  # another Numba, whose internals have moved: its own cache will do
-            with suppress(RuntimeError):
-                dispatcher.enable_caching()
-        else:
+
             dispatcher._cache = KernelCache(f"{function.__module__.rpartition('.')[2]}.{function.__name__}")
+        except ImportError as error:  # another Numba, whose internals have moved; its own cache would miss changed callees
+            LOG.warning("kernels are compiled anew in each process: this Numba is not known (%s)", error)
     return dispatcher
 
 
@@ -86,16 +93,19 @@ class Task:
         if shape not in self._pointers:
             from numba import types
 
-            result = _compiled(self.dispatcher, (shape._numba_type_, types.intp, types.intp))
-            self._pointers[shape] = result.library.get_pointer_to_function(result.fndesc.llvm_cfunc_wrapper_name)
+            with _LOCK:
+                result = _compiled(self.dispatcher, (shape._numba_type_, types.intp, types.intp))
+                self._pointers[shape] = result.library.get_pointer_to_function(result.fndesc.llvm_cfunc_wrapper_name)
         return self._pointers[shape]
 
 
 def entry_point(function: Callable, signature: tuple, **options) -> Callable:
     """A compiled function that is called from Python without the checks of a dispatcher: the caller vouches for its arguments."""
-    dispatcher = _dispatcher(function, cached=True, **options)
-    _KEPT.append(dispatcher)
-    return _compiled(dispatcher, signature).entry_point
+    with _LOCK:
+        if function not in _ENTRY_POINTS:
+            dispatcher = _dispatcher(function, cached=True, **options)
+            _ENTRY_POINTS[function] = dispatcher, _compiled(dispatcher, signature).entry_point
+        return _ENTRY_POINTS[function][1]
 
 
 def compilations() -> list[str]:

@@ -13,7 +13,6 @@ import hashlib
 import logging
 import os
 import pickle
-import shutil
 import sys
 import tempfile
 import time
@@ -24,6 +23,7 @@ from pathlib import Path
 import llvmlite
 import numba
 from filelock import FileLock, Timeout
+from numba.core import config
 from numba.core.compiler import CompileResult
 
 from fastdw import knobs
@@ -31,6 +31,7 @@ from fastdw import knobs
 LOG = logging.getLogger("fastdw")
 COMPILED: list[str] = []  # the kernels that this process has compiled
 _UNSAVED: set[Path] = set()  # directories that could not be written, each said once
+DIGEST_LENGTH = 16
 UNUSED_SECONDS = 14 * 24 * 3600  # directories of other digests are deleted when not used for so long
 LOCK_SECONDS = 60  # a process that compiles for longer than this is not waited for
 
@@ -38,12 +39,13 @@ LOCK_SECONDS = 60  # a process that compiles for longer than this is not waited 
 @cache
 def source_digest() -> str:
     """Of everything that shapes the machine code of a kernel."""
-    digest = hashlib.sha256(f"{sys.version} {numba.__version__} {llvmlite.__version__}".encode())
+    options = [getattr(config, name, None) for name in ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "DEBUGINFO_DEFAULT")]
+    digest = hashlib.sha256(f"{sys.version} {numba.__version__} {llvmlite.__version__} {options}".encode())
     package = Path(__file__).parent
     for path in [*sorted(package.glob("tile/*.py")), *sorted(package.glob("kernels/*.py")), *sorted(package.glob("*.py"))]:
         digest.update(f"\n{path.relative_to(package)}\n".encode())
         digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
+    return digest.hexdigest()[:DIGEST_LENGTH]
 
 
 @cache
@@ -55,10 +57,14 @@ def directory() -> Path | None:
             return None
         path = root / source_digest()
         if not path.is_dir():
-            path.mkdir(parents=True, exist_ok=True)
+            root.mkdir(parents=True, exist_ok=True)
+            path.mkdir(mode=0o700, exist_ok=True)
             _delete_unused(root, keep=path)
     except (OSError, RuntimeError) as error:  # RuntimeError: the user has no home
         LOG.warning("kernels are compiled anew in each process: no cache directory (%s); FASTDW_CACHE_DIR names one", error)
+        return None
+    if path.stat().st_uid not in (0, os.geteuid()):  # a kernel is code: only one's own, or the system's, is run
+        LOG.warning("kernels are compiled anew in each process: the cache %s belongs to another user", path)
         return None
     with suppress(OSError):  # a read-only cache serves too
         os.utime(path)
@@ -66,9 +72,14 @@ def directory() -> Path | None:
 
 
 def _delete_unused(root: Path, keep: Path) -> None:
-    for other in root.iterdir():
-        if other != keep and other.is_dir() and time.time() - other.stat().st_mtime > UNUSED_SECONDS:
-            shutil.rmtree(other, ignore_errors=True)
+    """Of other digests, and only what this module makes: nothing else in the directory is ours."""
+    for other in root.glob("[0-9a-f]" * DIGEST_LENGTH):
+        with suppress(OSError):
+            if other != keep and not other.is_symlink() and time.time() - other.stat().st_mtime > UNUSED_SECONDS:
+                for pattern in ("*.kernel", "*.lock", "*.tmp"):
+                    for file in other.glob(pattern):
+                        file.unlink()
+                other.rmdir()
 
 
 class KernelCache:

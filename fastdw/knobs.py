@@ -10,7 +10,7 @@ def cache_directory() -> Path | None:
     """FASTDW_CACHE_DIR: where compiled kernels are kept; the user's cache directory where unset, none where empty or "off"."""
     given = os.environ.get("FASTDW_CACHE_DIR")
     if given is not None:
-        return None if given in ("", "off") else Path(given)
+        return None if given in ("", "off") else Path(given).expanduser()
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("fastdw", appauthor=False))

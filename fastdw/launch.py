@@ -7,7 +7,6 @@ own on the stack, so concurrent calls share nothing. A template is that context 
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Callable
 from functools import cache
@@ -18,7 +17,7 @@ from numba import carray, config, get_num_threads, prange, set_num_threads, thre
 from numba.core import cgutils
 from numba.extending import NativeValue, intrinsic, models, register_model, unbox
 
-from fastdw import jit
+from fastdw import forks, jit
 from fastdw.machine import usable_cores
 from fastdw.tile.shapes import ARRAYS, CONTEXT_FIELDS
 
@@ -247,15 +246,6 @@ def usual() -> Callable[..., bool]:
 
 # ---- threads --------------------------------------------------------------------------------------------------------
 _busy = threading.Lock()
-_forked = False
-
-
-def _after_fork() -> None:
-    global _forked
-    _forked = True
-
-
-os.register_at_fork(after_in_child=_after_fork)  # GNU OpenMP kills a child that uses the parent's threads
 
 
 @cache
@@ -266,7 +256,7 @@ def _parallel_entry() -> Callable[..., int]:
 def parallel(*arguments) -> int:
     """The parallel launcher on as many threads as the plan and Numba's current mask allow; the serial one where Numba's
     threads cannot be used now: after a fork, or, on workqueue, while another Python thread uses them."""
-    if _forked:
+    if forks.threads_lost:
         return serial()(*arguments)
     launch = _parallel_entry()
     mask = get_num_threads()

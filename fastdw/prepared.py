@@ -13,21 +13,26 @@ from fastdw.call import Call, bind, refuse_overlap
 from fastdw.kernels.spec import Plan
 from fastdw.packing import BLANK, PackedWeight, aligned_empty
 from fastdw.planner import check_strict
-from fastdw.problem import CONV, DENSE, DEPTHWISE, POINTWISE, POOL
+from fastdw.problem import DENSE, DEPTHWISE, POINTWISE, POOL
 from fastdw.request import Request, Strided, contiguous, problem_of
-
-_PACK = {
-    DEPTHWISE: functional.pack_depthwise,
-    POINTWISE: functional.pack_pointwise,
-    DENSE: functional.pack_pointwise,
-    CONV: functional.pack_conv2d,
-}
-
 
 KEPT_LAYOUTS = 64
 
 
-class Layer:
+class Prepared:
+    """A layer never changes and holds addresses: a copy is the layer itself, and there is nothing to pickle."""
+
+    def __copy__(self):
+        return self
+
+    def __deepcopy__(self, memo: dict):
+        return self
+
+    def __reduce__(self):
+        raise TypeError(f"{type(self).__name__}: got pickled; a prepared layer belongs to its process: prepare it there")
+
+
+class Layer(Prepared):
     """A prepared call: layer(x, out=None, residual=None). Safe to call from several threads at once."""
 
     def __init__(self, request: Request, weight: np.ndarray, bias: np.ndarray | None):
@@ -94,7 +99,7 @@ class Layer:
         return f"Layer({self.x_shape} -> {self.out_shape}, {self.plan.id})"
 
 
-class SeparableLayer:
+class SeparableLayer(Prepared):
     """A prepared separable_conv2d; the image between its two layers is kept for the next call."""
 
     def __init__(self, depthwise: Layer, pointwise: Layer):
@@ -147,11 +152,13 @@ def prepare(function: Callable, x_shape: tuple[int, ...], *weights, residual: bo
     return _prepare(kind, **given, residual=residual)
 
 
-def _prepare(kind: str, x: Strided, weight: Any = None, bias: Any = None, *, residual: bool = False, **keywords) -> Layer:
+def _prepare(
+    kind: str, x: Strided, weight: Any = None, bias: Any = None, *, residual: bool = False, names=functional.NAMES, **keywords
+) -> Layer:
     if kind != POOL and not isinstance(weight, PackedWeight):
-        weight = _PACK[kind](weight)
-    bias = None if bias is None else arguments.array(bias, "bias").copy()
-    request, _, weight, bias, _, _ = functional._gather(kind, x, weight, bias, **keywords)
+        weight = functional.pack(POINTWISE if kind == DENSE else kind, weight, name=names[0])
+    bias = None if bias is None else arguments.array(bias, names[1]).copy()
+    request, _, weight, bias, _, _ = functional._gather(kind, x, weight, bias, names=names, **keywords)
     if residual:
         request = request._replace(residual=contiguous(problem_of(request)[1]))
     return Layer(request, weight, bias)
@@ -161,8 +168,12 @@ def _prepare_separable(
     x, depthwise_weight, pointwise_weight, depthwise_bias=None, pointwise_bias=None, *, residual=False,
     depthwise_activation=None, activation=None, threads=None, **window,
 ) -> SeparableLayer:  # fmt: skip
-    first = _prepare(DEPTHWISE, x, depthwise_weight, depthwise_bias, activation=depthwise_activation, threads=threads, **window)
+    first = _prepare(
+        DEPTHWISE, x, depthwise_weight, depthwise_bias,
+        activation=depthwise_activation, threads=threads, names=functional.DEPTHWISE_NAMES, **window,
+    )  # fmt: skip
     second = _prepare(
-        POINTWISE, contiguous(first.out_shape), pointwise_weight, pointwise_bias, residual=residual, activation=activation, threads=threads
-    )
+        POINTWISE, contiguous(first.out_shape), pointwise_weight, pointwise_bias,
+        residual=residual, activation=activation, threads=threads, names=functional.POINTWISE_NAMES,
+    )  # fmt: skip
     return SeparableLayer(first, second)

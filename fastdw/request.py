@@ -8,7 +8,9 @@ from typing import NamedTuple
 
 from fastdw import arguments
 from fastdw.arguments import error, shown
+from fastdw.kernels.panels import panels_for
 from fastdw.kernels.spec import Layout
+from fastdw.machine import host
 from fastdw.problem import CONV, DENSE, DEPTHWISE, POINTWISE, POOL, Padding, Pair, Problem, same_padding, span
 
 MOST_ELEMENTS = 1 << 48
@@ -86,13 +88,13 @@ def problem_of(request: Request) -> tuple[Problem, tuple[int, ...]]:
                 f"a kernel that spans {span(taps, dilation)} in {side}",
                 f"at most {extent + sum(pad)}, the padded {side} of x",
             )
-    if math.prod(problem.out_shape) > MOST_ELEMENTS:
-        raise error("padding", f"a result of shape {problem.out_shape}", f"at most {MOST_ELEMENTS} elements")
     return problem, problem.out_shape
 
 
 def check_results(request: Request, out_shape: tuple[int, ...]) -> None:
-    """out and residual against the shape of the result."""
+    """out and residual against the shape of the result, and that against what memory can hold."""
+    if math.prod(out_shape) > MOST_ELEMENTS:
+        raise error("padding", f"a result of shape {shown(out_shape)}", f"at most {MOST_ELEMENTS} elements")
     if request.residual is not None:
         _check_shape("residual", request.residual, out_shape)
     if request.out is not None:
@@ -114,6 +116,8 @@ def _check_image(x: Strided, kind: str) -> None:
         raise error("x", f"shape {shown(x.shape)}", wanted)
     if 0 in x.shape:
         raise error("x", f"shape {x.shape}", f"{wanted} with every extent at least 1")
+    if math.prod(x.shape) > MOST_ELEMENTS:
+        raise error("x", f"shape {shown(x.shape)}", f"at most {MOST_ELEMENTS} elements")
     _check_channel_stride("x", x)
 
 
@@ -147,6 +151,8 @@ def _check_weight(request: Request) -> None:
                 f"one packed for {accepted}, by pack_{accepted}{'2d' if accepted == CONV else ''}",
             )
     check_weight_shape(name, request.kind, weight.shape)
+    if weight.panel and weight.panel != panels_for(weight.shape[-1], host()).width:
+        raise error(name, f"a weight packed in panels of {weight.panel}, for other vectors than this machine's", "one packed here")
 
 
 def check_weight_shape(name: str, kind: str, shape: tuple[int, ...]) -> None:

@@ -18,12 +18,13 @@ TREES = {file: ast.parse((PACKAGE / file).read_text()) for file in FILES}
 
 # From the bottom up: a file imports from its own layer and those below. A trailing slash takes a whole folder.
 LAYERS = [
+    ["forks.py"],
     ["problem.py", "machine.py", "knobs.py", "tile/"],
     ["jit.py", "kernel_cache.py", "launch.py", "packing.py", "arguments.py"],
     ["kernels/"],
     ["planner.py"],
     ["request.py"],
-    ["call.py"],
+    ["call.py", "weights.py"],
     ["functional.py"],
     ["prepared.py"],
     ["__init__.py"],

@@ -249,7 +249,8 @@ def test_processes_started_together_compile_each_kernel_once(count, tmp_path, fi
 # ---- old entries ----
 def test_directories_of_other_sources_go_when_they_are_old(tmp_path, first):
     day = 24 * 3600
-    ages = {"abandoned": 15 * day, "used last week": 7 * day, "new": 0}
+    abandoned, used, new, foreign = "a" * 16, "b" * 16, "c" * 16, "Documents"
+    ages = {abandoned: 15 * day, used: 7 * day, new: 0, foreign: 100 * day}
     for name, age in ages.items():
         directory = tmp_path / name
         directory.mkdir()
@@ -259,9 +260,9 @@ def test_directories_of_other_sources_go_when_they_are_old(tmp_path, first):
     os.utime(tmp_path / "a file of someone else", (0, 0))
     run(tmp_path)
     left = {path.name for path in tmp_path.iterdir()}
-    assert "abandoned" not in left
-    assert {"used last week", "new", "a file of someone else"} <= left
-    assert len(left) == 4, "and this source's own"
+    assert abandoned not in left
+    assert {used, new, foreign, "a file of someone else"} <= left
+    assert len(left) == 5, "and this source's own"
 
 
 def test_a_directory_in_use_stays_young(cache):
