@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from fastdw.jit import Task
 from fastdw.kernels.blocks import block_start, count_blocks
-from fastdw.kernels.epilogue import EPILOGUE, epilogue_fields, finish, load_bias
+from fastdw.kernels.epilogue import EPILOGUE, epilogue_fields, finish
 from fastdw.kernels.panels import MIN_LANES, PANEL_FIELDS, best_panel_shape, panel_blockings, panel_fields, panel_shapes
 from fastdw.kernels.spec import Blocking, KernelSpec, Layout, Plan
 from fastdw.machine import Machine
@@ -96,7 +96,7 @@ def conv(shape, context, index):
                 finish(
                     shape,
                     acc,
-                    load_bias(shape, c, n, c.out_vec),
+                    load_row(shape, c.bias + n * c.bias_channel, c.out_vec // 4 * c.bias_channel),
                     c,
                     c.out_vec,
                     residual,

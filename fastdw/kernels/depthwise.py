@@ -17,12 +17,12 @@ from collections.abc import Iterator
 
 from fastdw.jit import Task
 from fastdw.kernels.blocks import block_start, count_blocks
-from fastdw.kernels.epilogue import EPILOGUE, epilogue_fields, finish, load_bias
+from fastdw.kernels.epilogue import EPILOGUE, epilogue_fields, finish
 from fastdw.kernels.spec import Blocking, KernelSpec, Layout, Plan, lanes_for
 from fastdw.machine import Machine
 from fastdw.packing import BLANK_ADDRESS
 from fastdw.problem import DEPTHWISE, Problem
-from fastdw.tile import Context, TileShape, last_taps, load_taps, load_window, load_window_clipped, slide_fma, view, zeros
+from fastdw.tile import Context, TileShape, last_taps, load_row, load_taps, load_window, load_window_clipped, slide_fma, view, zeros
 
 MAX_TAPS = 7  # filter columns that one tile takes at once
 MAX_STRIDE = 4  # between the columns of a tile; with larger ones a tile has one column
@@ -94,7 +94,7 @@ def depthwise(shape, context, index):
                 residual = residual_image + row * c.residual_row + col * c.residual_pixel
                 for tile_n in range(begin, end, shape.width):
                     n = min(tile_n, end - shape.width)
-                    x = x_tile + 4 * (n // c.multiplier)
+                    x = x_tile + 4 * (n // shape.expand if shape.expand > 0 else n // c.multiplier)
                     weight = c.weight + 4 * n
                     acc = zeros(shape)
                     if inside:
@@ -123,7 +123,8 @@ def depthwise(shape, context, index):
                                 acc = slide_fma(rest, acc, window, load_taps(rest, weight + whole_taps * c.weight_col, c.weight_col))
                             x += c.dilation_row * c.x_row
                             weight += c.weight_row
-                    finish(shape, acc, load_bias(shape, c, n, 4 * shape.lanes), c, 4 * shape.lanes, residual + 4 * n, out + 4 * n)
+                    bias = load_row(shape, c.bias + n * c.bias_channel, shape.lanes * c.bias_channel)
+                    finish(shape, acc, bias, c, 4 * shape.lanes, residual + 4 * n, out + 4 * n)
 
 
 def refuses(problem: Problem, machine: Machine) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastdw.jit import Inlined
 from fastdw.kernels.spec import Layout, Plan, float_bits
-from fastdw.tile import add, clamp, load, load_row, positive_zero, store
+from fastdw.tile import add, clamp, load, positive_zero, store
 
 EPILOGUE = (
     "bias_channel",  # bytes from one channel's bias to the next: 0 where there is none and all read the same +0
@@ -17,12 +17,6 @@ EPILOGUE = (
     "out_row",
     "out_col",
 )
-
-
-@Inlined
-def load_bias(shape, c, n, vec_step):
-    """The biases of the channels from n."""
-    return load_row(shape, c.bias + n * c.bias_channel, vec_step // 4 * c.bias_channel)
 
 
 @Inlined

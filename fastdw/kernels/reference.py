@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastdw.jit import Task
-from fastdw.kernels.epilogue import EPILOGUE, epilogue_fields, finish, load_bias
+from fastdw.kernels.epilogue import EPILOGUE, epilogue_fields, finish
 from fastdw.kernels.spec import REFERENCE, Blocking, KernelSpec, Layout, Plan
 from fastdw.problem import CONV, DEPTHWISE, POINTWISE
 from fastdw.tile import Context, TileShape, load_row, outer_fma, view, zeros
@@ -61,7 +61,7 @@ def reference(shape, context, index):
             finish(
                 shape,
                 acc,
-                load_bias(shape, c, n, 0),
+                load_row(shape, c.bias + n * c.bias_channel, 0),
                 c,
                 0,
                 residual,

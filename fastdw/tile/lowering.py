@@ -114,7 +114,7 @@ def _tile(shape: ConstantsType, rows: int, cols: int) -> TileType:
 
 def _window(shape: ConstantsType) -> TileType:
     f = shape.fields
-    return _tile(shape, f["rows"], (f["cols"] - 1) * f["stride"] + f["taps"])
+    return _tile(shape, f["rows"], (f["cols"] - 1) * f["stride"] + f["taps"] if f["taps"] else 0)
 
 
 def _pack(builder, typ: TileType, vectors: list) -> ir.Value:

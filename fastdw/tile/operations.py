@@ -108,8 +108,7 @@ def load_taps(shape: TileShape, address: int, tap_step: int) -> Tile:
 @Operation
 def load_window(shape: TileShape, address: int, row_step: int, col_step: int) -> Tile:
     """The input pixels under one filter row: rows x ((cols - 1)*stride + taps); row_step goes from one output row to the next."""
-    cols = (shape.cols - 1) * shape.stride + shape.taps
-    return _pixels(shape, _grid(address, shape.rows, cols, 1, row_step, col_step, 0)[..., 0])
+    return _pixels(shape, _grid(address, shape.rows, shape.window_cols, 1, row_step, col_step, 0)[..., 0])
 
 
 @Operation
@@ -130,7 +129,7 @@ def load_window_clipped(
 
     Window row i is row `row + i*row_stride` of the image, window column j its column `col + j*dilation`.
     """
-    i, j = np.ogrid[: shape.rows, : (shape.cols - 1) * shape.stride + shape.taps]
+    i, j = np.ogrid[: shape.rows, : shape.window_cols]
     rows, cols = row + i * row_stride, col + j * dilation
     inside = (rows >= 0) & (rows < height) & (cols >= 0) & (cols < width)
     pixels = np.where(inside, address + i * row_step + j * col_step, blank)

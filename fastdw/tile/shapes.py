@@ -48,6 +48,11 @@ class TileShape:
         return self.vecs * self.lanes
 
     @property
+    def window_cols(self) -> int:
+        """Input columns under one filter row of a tile; none where no taps are left."""
+        return (self.cols - 1) * self.stride + self.taps if self.taps else 0
+
+    @property
     def constants(self) -> dict[str, int]:
         return asdict(self) | {"pixels": self.pixels, "width": self.width}
 
