@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastdw import arguments, functional
+from fastdw import arguments, functional, gather
 from fastdw.call import Call, bind, refuse_overlap
 from fastdw.kernels.spec import Plan
 from fastdw.packing import BLANK, PackedWeight, aligned_empty
@@ -77,7 +77,7 @@ class Layer(Prepared):
         if residual is not None:
             residual = arguments.array(residual, "residual")
         if out is not None:
-            functional._writable(out)
+            gather.check_writable(out)
         strides = (
             x.strides,
             None if out is None else (out.shape, out.strides),
@@ -153,12 +153,12 @@ def prepare(function: Callable, x_shape: tuple[int, ...], *weights, residual: bo
 
 
 def _prepare(
-    kind: str, x: Strided, weight: Any = None, bias: Any = None, *, residual: bool = False, names=functional.NAMES, **keywords
+    kind: str, x: Strided, weight: Any = None, bias: Any = None, *, residual: bool = False, names=gather.NAMES, **keywords
 ) -> Layer:
     if kind != POOL and not isinstance(weight, PackedWeight):
-        weight = functional.pack(POINTWISE if kind == DENSE else kind, weight, name=names[0])
+        weight = gather.pack(POINTWISE if kind == DENSE else kind, weight, name=names[0])
     bias = None if bias is None else arguments.array(bias, names[1]).copy()
-    request, _, weight, bias, _, _ = functional._gather(kind, x, weight, bias, names=names, **keywords)
+    request, _, weight, bias, _, _ = gather.gather(kind, x, weight, bias, names=names, **keywords)
     if residual:
         request = request._replace(residual=contiguous(problem_of(request)[1]))
     return Layer(request, weight, bias)
@@ -170,10 +170,10 @@ def _prepare_separable(
 ) -> SeparableLayer:  # fmt: skip
     first = _prepare(
         DEPTHWISE, x, depthwise_weight, depthwise_bias,
-        activation=depthwise_activation, threads=threads, names=functional.DEPTHWISE_NAMES, **window,
+        activation=depthwise_activation, threads=threads, names=gather.DEPTHWISE_NAMES, **window,
     )  # fmt: skip
     second = _prepare(
         POINTWISE, contiguous(first.out_shape), pointwise_weight, pointwise_bias,
-        residual=residual, activation=activation, threads=threads, names=functional.POINTWISE_NAMES,
+        residual=residual, activation=activation, threads=threads, names=gather.POINTWISE_NAMES,
     )  # fmt: skip
     return SeparableLayer(first, second)

@@ -25,6 +25,7 @@ LAYERS = [
     ["planner.py"],
     ["request.py"],
     ["call.py", "weights.py"],
+    ["gather.py"],
     ["functional.py"],
     ["prepared.py"],
     ["__init__.py"],

@@ -282,17 +282,6 @@ def outer_fma_clipped(acc, address, pixel_step, row, col, col_stride, width, bla
 
 
 @lowering
-def scale_fma(acc, address, tile) -> Lowering:
-    def generate(builder, sums, address, values):
-        multiply_add = _multiply_add(builder, acc)
-        spread = _splat(builder, _load(builder, address, I64(0), F32), acc.vector)
-        pairs = zip(_unpack(builder, acc, sums), _unpack(builder, tile, values), strict=True)
-        return _pack(builder, acc, [multiply_add(spread, value, total) for total, value in pairs])
-
-    return acc, generate
-
-
-@lowering
 def add(tile, other) -> Lowering:
     def generate(builder, left, right):
         rights = _unpack(builder, other, right)

@@ -146,12 +146,6 @@ def outer_fma_clipped(acc: Tile, address: int, pixel_step: int, row: Tile, col: 
 
 
 @Operation
-def scale_fma(acc: Tile, address: int, tile: Tile) -> Tile:
-    """acc += x * tile, where x is the float at address"""
-    return fused_multiply_add(_floats(address, 1)[0], tile, acc)
-
-
-@Operation
 def add(tile: Tile, other: Tile) -> Tile:
     """tile + other, rounded once; a row is added to every pixel"""
     with np.errstate(all="ignore"):

@@ -30,7 +30,6 @@ from fastdw.tile import (
     outer_fma,
     outer_fma_clipped,
     positive_zero,
-    scale_fma,
     slide_fma,
     store,
     view,
@@ -133,14 +132,6 @@ def task_outer_fma_clipped(shape, context, index):
     acc = load(shape, c.residual, c.row_step, c.col_step, c.vec_step)
     row = load_row(shape, c.weight, c.vec_step)
     store(outer_fma_clipped(acc, c.x, c.col_step, row, c.col, c.col_stride, c.width, c.blank), c.out, c.out_row, c.out_col, c.out_vec)
-
-
-@task
-def task_scale_fma(shape, context, index):
-    c = view(CONTEXT, context)
-    acc = load(shape, c.residual, c.row_step, c.col_step, c.vec_step)
-    factor = load(shape, c.weight, c.row_step, c.col_step, c.vec_step)
-    store(scale_fma(acc, c.x, factor), c.out, c.out_row, c.out_col, c.out_vec)
 
 
 @task

@@ -1,0 +1,209 @@
+"""From the arguments of a public call to a request and its arrays: each argument checked by itself, raw weights packed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache, lru_cache
+from typing import Any
+
+import numpy as np
+
+from fastdw import arguments, packing
+from fastdw.call import Call, bind, refuse_overlap
+from fastdw.kernels.panels import panels_for
+from fastdw.machine import host
+from fastdw.packing import PackedWeight, aligned_empty
+from fastdw.planner import check_strict
+from fastdw.problem import DEPTHWISE, POINTWISE, POOL
+from fastdw.request import Request, Strided, Weight, check_weight_shape, contiguous, problem_of
+
+NAMES = ("weight", "bias", "activation")  # of the arguments, for errors
+DEPTHWISE_NAMES = ("depthwise_weight", "depthwise_bias", "depthwise_activation")
+POINTWISE_NAMES = ("pointwise_weight", "pointwise_bias", "activation")
+BOUND_CALLS = 1024  # kept for calls that come again
+
+Gathered = tuple[Request, Any, Any, Any, Any, Any]  # the request and x, weight, bias, residual, out
+
+
+def gather(
+    kind: str,
+    x,
+    weight=None,
+    bias=None,
+    stride=1,
+    padding="valid",
+    dilation=1,
+    activation=None,
+    residual=None,
+    out=None,
+    threads=None,
+    keepdims=False,
+    names: tuple[str, str, str] = NAMES,
+) -> Gathered:
+    if not isinstance(x, Strided):
+        x = arguments.array(x, "x")
+    weight, weight_key = _weight(kind, weight, names[0])
+    if bias is not None:
+        bias = _bias(bias, names[1])
+    if residual is not None:
+        residual = arguments.array(residual, "residual")
+    if out is not None:
+        check_writable(out)
+    request = Request(
+        kind,
+        Strided(x.shape, x.strides),
+        weight_key,
+        None if bias is None else bias.shape,
+        None if residual is None else Strided(residual.shape, residual.strides),
+        None if out is None else Strided(out.shape, out.strides),
+        arguments.pair(stride, "stride"),
+        arguments.padding(padding),
+        arguments.pair(dilation, "dilation"),
+        arguments.bounds(activation, names[2]),
+        _threads(threads),
+        arguments.flag(keepdims, "keepdims"),
+        names[0],
+        names[1],
+    )
+    return request, x, weight, bias, residual, out
+
+
+def gather_separable(
+    x,
+    depthwise_weight,
+    pointwise_weight,
+    depthwise_bias=None,
+    pointwise_bias=None,
+    stride=1,
+    padding="valid",
+    dilation=1,
+    depthwise_activation=None,
+    activation=None,
+    residual=None,
+    out=None,
+    threads=None,
+    hidden: Callable = aligned_empty,
+) -> tuple[Gathered, Gathered]:
+    """The two calls, with memory between them from `hidden(shape)`. Both are checked before either runs."""
+    first = gather(
+        DEPTHWISE,
+        x,
+        depthwise_weight,
+        depthwise_bias,
+        stride,
+        padding,
+        dilation,
+        depthwise_activation,
+        threads=threads,
+        names=DEPTHWISE_NAMES,
+    )
+    between = hidden(problem_of(first[0])[1])
+    second = gather(
+        POINTWISE,
+        between,
+        pointwise_weight,
+        pointwise_bias,
+        activation=activation,
+        residual=residual,
+        out=out,
+        threads=threads,
+        names=POINTWISE_NAMES,
+    )
+    if out is not None:
+        inputs = zip(("x", *DEPTHWISE_NAMES[:2]), first[1:4], strict=True)
+        refuse_overlap(out, **{name: array for name, array in inputs if isinstance(array, np.ndarray)})
+    return (*first[:-1], between), second
+
+
+def run(gathered: Gathered) -> np.ndarray:
+    request, *arrays = gathered
+    return checked_call(request)(*arrays)
+
+
+def checked_call(request: Request) -> Call:
+    call = _bound(request)
+    if call.plan.is_reference:
+        check_strict(call.plan)
+    return call
+
+
+@lru_cache(maxsize=BOUND_CALLS)
+def _bound(request: Request) -> Call:
+    return bind(request)
+
+
+def _weight(kind: str, weight: Any, name: str) -> tuple[np.ndarray, Weight]:
+    if kind == POOL:
+        return packing.BLANK, Weight((), ())
+    if isinstance(weight, PackedWeight):
+        return weight.data, Weight(weight.shape, weight.strides, weight.panel, weight.kind)
+    weight = arguments.array(weight, name)
+    if weight.ndim == 2 and weight.strides[1] == 4:
+        strides = weight.strides
+    else:
+        weight = np.ascontiguousarray(weight)
+        strides = (
+            contiguous(weight.shape).strides if 1 in weight.shape else weight.strides
+        )  # NumPy's of an axis of length 1 may be anything
+    _check_finite(weight, name)
+    return weight, Weight(weight.shape, strides)
+
+
+def _bias(bias: Any, name: str) -> np.ndarray:
+    bias = np.ascontiguousarray(arguments.array(bias, name))
+    _check_finite(bias, name)
+    return bias
+
+
+def _check_finite(values: np.ndarray, name: str) -> None:
+    if values.ndim == 2 and not values.flags.c_contiguous:
+        finite = all(_compiled_finite()(row, row.size) for row in values)
+    else:
+        finite = _compiled_finite()(values, values.size)
+    if not finite:
+        raise arguments.error(name, "infinities or NaNs", "finite numbers")
+
+
+@cache
+def _compiled_finite() -> Callable[[np.ndarray, int], bool]:
+    from fastdw import launch
+
+    return launch.finite()
+
+
+def pack(kind: str, weight: Any, flush_subnormals: bool = False, name: str = "weight") -> PackedWeight:
+    """Check a raw weight and lay it out."""
+    weight = _checked_raw(weight, kind, flush_subnormals, name)
+    if kind == DEPTHWISE:
+        return packing.lay_depthwise(weight)
+    return packing.lay_panels(kind, weight, panels_for(weight.shape[-1], host()))
+
+
+def _checked_raw(weight: Any, kind: str, flush_subnormals: bool, name: str) -> np.ndarray:
+    if isinstance(weight, PackedWeight):
+        raise TypeError(f"{name}: got a packed weight; expected the raw array")
+    weight = arguments.array(weight, name)
+    check_weight_shape(name, kind, weight.shape)
+    if not np.isfinite(weight).all():
+        raise arguments.error(name, "infinities or NaNs", "finite numbers")
+    return packing.flushed(weight) if arguments.flag(flush_subnormals, "flush_subnormals") else weight
+
+
+def check_writable(out: Any) -> None:
+    if type(out) is not np.ndarray:
+        raise TypeError(f"out: got {type(out).__name__}; expected a float32 NumPy array")
+    arguments.array(out, "out")
+    if not out.flags.writeable:
+        raise arguments.error("out", "a read-only array", "a writable one")
+
+
+def _threads(threads: Any) -> int:
+    """Zero for the default: all that Numba's mask allows at each call."""
+    if threads is None or (type(threads) is int and threads == 1):
+        return threads or 0
+    from fastdw import launch
+
+    wanted, limit = arguments.thread_count(threads), launch.thread_limit()
+    if wanted > limit:
+        launch.say_clamped(wanted, limit)
+    return min(wanted, limit)
