@@ -30,12 +30,12 @@ LAYERS = [
     ["prepared.py"],
     ["__init__.py"],
     ["networks/"],
-    ["cli.py", "__main__.py"],
+    ["cli/", "__main__.py"],
 ]
 MAY_IMPORT_NUMBA = ["jit.py", "kernel_cache.py", "launch.py", "tile/"]
 MAY_NAME_INSTRUCTION_SETS = ["machine.py", "tile/"]
 MAY_SET_JIT_FLAGS = ["jit.py"]
-MAY_PRINT = ["cli.py"]
+MAY_PRINT = ["cli/"]
 
 INSTRUCTION_SETS = re.compile(r"(?<![a-z])(avx(2|512\w*)?|sse\d?|neon|asimd|sve2?|fma3|vnni)(?![a-z])", re.IGNORECASE)
 JIT_FLAGS = {"nogil", "error_model", "fastmath", "boundscheck", "nopython", "forceobj", "inline", "looplift"}

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from fastdw import cli, networks
-from fastdw.cli import main
+from fastdw import networks
+from fastdw.cli import main, run
 
 ROW = re.compile(r"^(\S+) +(\S+) +([\dx]+) +(?:([\d.]+) +)?([\d.]+) +([\d.]+)(?: +([\d.]+))?$", re.MULTILINE)
 
@@ -99,7 +99,7 @@ def test_interrupted(capsys, monkeypatch):
     def interrupt(model):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "load_graph", interrupt)
+    monkeypatch.setattr(run, "load_graph", interrupt)
     assert main(["run"]) == 130
     assert capsys.readouterr() == ("", "")
 

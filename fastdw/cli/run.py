@@ -1,71 +1,23 @@
-"""The command line. Nothing else in fastdw prints.
-
-A command is a function that takes the parsed options, and one that adds its parser; COMMANDS lists the latter.
-"""
+"""`fastdw run`: a network, timed layer by layer."""
 
 from __future__ import annotations
 
 import argparse
-import os
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from fastdw.cli.text import by, count, print_table
 
 if TYPE_CHECKING:
     from fastdw.networks import Graph, Network
 
-ERROR_STATUS = 2
-INTERRUPTED_STATUS = 130
 
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command; gives the exit status."""
-    try:
-        options = make_parser().parse_args(arguments)
-        options.command(options)
-        sys.stdout.flush()
-    except KeyboardInterrupt:
-        return INTERRUPTED_STATUS
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains again when it flushes at exit
-    except (OSError, ValueError, TypeError, RuntimeError, ImportError, MemoryError) as error:
-        print(f"fastdw: error: {one_line(error)}", file=sys.stderr)
-        return ERROR_STATUS
-    return 0
-
-
-def one_line(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-class Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(ERROR_STATUS, f"fastdw: error: {message}\n")
-
-
-def make_parser() -> Parser:
-    parser = Parser(prog="fastdw", description="Depthwise-separable convolutions on NumPy arrays, compiled for this CPU.")
-    commands = parser.add_subparsers(title="commands", metavar="command", required=True)
-    for add_command in COMMANDS:
-        add_command(commands)
-    return parser
-
-
-def count(text: str) -> int:
-    """An argument that is a whole number of at least 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"got {text}; expected a whole number of at least 1")
-    return int(text)
-
-
-def add_run(commands: argparse._SubParsersAction) -> None:
+def add(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("run", help="run a network and time its layers", description="Run a network and time its layers.")
     parser.add_argument(
         "model", nargs="?", default="mobilenet_v1", help="a .tflite file, or an architecture with random weights (mobilenet_v1)"
@@ -150,21 +102,3 @@ def print_scores(y: np.ndarray, labels: list[str], top: int, what: str) -> None:
     print(f"{what}:")
     scores = y.reshape(-1)
     print_table([(f"{scores[index]:.4f}", labels[index]) for index in np.argsort(-scores, kind="stable")[:top]], n_text_columns=2)
-
-
-def print_table(rows: Sequence[Sequence[str]], n_text_columns: int) -> None:
-    """Columns of text to the left, of numbers to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = [
-            cell.ljust(width) if index < n_text_columns else cell.rjust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        print("  ".join(cells).rstrip())
-
-
-def by(shape: Sequence[int]) -> str:
-    return "x".join(map(str, shape))
-
-
-COMMANDS: tuple[Callable[[argparse._SubParsersAction], None], ...] = (add_run,)
