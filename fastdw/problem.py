@@ -31,6 +31,7 @@ class Problem:
     dilation: Pair = (1, 1)
     padding: Padding = ((0, 0), (0, 0))
     bounds: tuple[float, float] = UNBOUNDED
+    dense_pixels: bool = True  # False: pixels of a row do not follow each other without a gap, in x, out or residual
 
     @property
     def out_height(self) -> int:
@@ -80,6 +81,8 @@ class Problem:
                 parts.append(f"d{self.dilation[0]}x{self.dilation[1]}")
             if self.padding != ((0, 0), (0, 0)):
                 parts.append("p" + "x".join(str(side) for pair in self.padding for side in pair))
+        if not self.dense_pixels:
+            parts.append("gaps")
         return "_".join(parts)
 
 

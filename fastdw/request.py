@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
 from fastdw import arguments
@@ -201,6 +202,9 @@ def lay(request: Request, problem: Problem, out: Strided) -> tuple[Problem, Layo
         steps = [array.strides[:3] for array in arrays]
     if request.kind == POINTWISE:
         problem, steps = _longest_runs(problem, steps)
+    if request.kind == DEPTHWISE:
+        dense = all(array.strides[2] == 4 * array.shape[3] or array.shape[2] == 1 for array in arrays)
+        problem = replace(problem, dense_pixels=dense)
     weight = request.weight
     if weight.packed:
         strides = weight.strides

@@ -35,13 +35,13 @@ def random_problem(rng: random.Random) -> Problem:
         return Problem(kind, batch, height, width, channels, channels, (height, width))
     if kind == POINTWISE:
         return Problem(kind, batch, height, width, channels, out_channels)
-    kernel = rng.choice([(3, 3), (3, 3), (5, 5), (1, 1), (7, 7), (1, rng.randint(1, 12)), (rng.randint(1, 12), 1)])
-    stride = rng.choice([(1, 1), (2, 2), (rng.randint(1, 4), rng.randint(1, 4))])
+    kernel = rng.choice([(3, 3), (3, 3), (5, 5), (1, 1), (7, 7), (1, rng.randint(1, 40)), (rng.randint(1, 12), 1)])
+    stride = rng.choice([(1, 1), (2, 2), (rng.randint(1, 6), rng.randint(1, 6))])
     dilation = rng.choice([(1, 1), (1, 1), (rng.randint(1, 3), rng.randint(1, 3))])
     spans = [(taps - 1) * apart + 1 for taps, apart in zip(kernel, dilation, strict=True)]
     padding = tuple((rng.randint(0, reach), rng.randint(max(0, reach - 1), reach + 1)) for reach in spans)
     if kind == DEPTHWISE:
-        out_channels = channels * rng.choice([1, 1, 1, 2, 3])
+        out_channels = channels * rng.choice([1, 1, 1, 2, 3, rng.randint(4, 40)])
     return Problem(kind, batch, height, width, channels, out_channels, kernel, stride, dilation, padding)
 
 
@@ -66,7 +66,8 @@ def check(plan: Plan, problem: Problem, threads: int, machine: Machine) -> None:
     rows, cols = (1, 1) if problem.kind == POOL else (problem.out_height, problem.out_width)
     assert tile.rows <= rows, plan
     assert tile.cols <= cols, plan
-    assert 1 <= tile.lanes <= min(machine.lanes, max(1, problem.out_channels)), plan
+    run = problem.out_channels * (problem.out_width if tile.period else 1)
+    assert 1 <= tile.lanes <= min(machine.lanes, run), plan
     assert tile.pixels * tile.vecs < machine.registers, plan
     assert plan.blocking.rows >= 1, plan
     assert plan.blocking.channels >= 1, plan
@@ -143,9 +144,9 @@ def test_explain_names_kernel_tile_blocking_and_reason():
 
 
 def test_explain_says_why_only_the_reference_kernel_serves():
-    plan = fastdw.explain(fastdw.depthwise_conv2d, (1, 9, 9, 3), ones(3, 3, 3), threads=1)
-    assert plan.kernel == "reference_depthwise"
-    assert "3 channels" in repr(plan)
+    plan = fastdw.explain(fastdw.pointwise_conv2d, (1, 9, 9, 3), ones(3, 2), threads=1)
+    assert plan.kernel == "reference_pointwise"
+    assert "2 output channels" in repr(plan)
 
 
 def test_explain_states_the_scratch_of_a_separable_convolution():
@@ -157,7 +158,7 @@ def test_explain_states_the_scratch_of_a_separable_convolution():
 
 
 REFERENCE_ONLY = [
-    lambda: fastdw.depthwise_conv2d(ones(1, 9, 9, 3), ones(3, 3, 3)),
+    lambda: fastdw.depthwise_conv2d(ones(1, 9, 3, 3), ones(3, 3, 3)),
     lambda: fastdw.pointwise_conv2d(ones(1, 9, 9, 3), ones(3, 2)),
     lambda: fastdw.separable_conv2d(ones(1, 9, 9, 16), ones(3, 3, 16), ones(16, 1)),
     lambda: fastdw.prepare(fastdw.conv2d, (1, 9, 9, 3), ones(3, 3, 3, 2)),
@@ -168,7 +169,7 @@ REFERENCE_ONLY = [
 def test_strict_mode_refuses_the_reference_kernel_and_says_why(call, monkeypatch):
     call()
     monkeypatch.setenv("FASTDW_STRICT", "1")
-    with pytest.raises(RuntimeError, match=r"^strict mode: got .* reference kernel .*(channels, fewer than|multiplier)"):
+    with pytest.raises(RuntimeError, match=r"^strict mode: got .* reference kernel .*channels, fewer than"):
         call()
     monkeypatch.setenv("FASTDW_STRICT", "0")
     call()

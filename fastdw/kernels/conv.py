@@ -93,7 +93,15 @@ def conv(shape, context, index):
                                 x += 4
                                 weight += c.weight_depth
                 residual = residual_image + row * c.residual_row + col * c.residual_col + 4 * n
-                finish(shape, acc, c, n, c.out_vec, residual, out_image + row * c.out_row + col * c.out_col + 4 * n)
+                finish(
+                    shape,
+                    acc,
+                    load_row(shape, c.bias + n * c.bias_channel, c.out_vec // 4 * c.bias_channel),
+                    c,
+                    c.out_vec,
+                    residual,
+                    out_image + row * c.out_row + col * c.out_col + 4 * n,
+                )
 
 
 def refuses(problem: Problem, machine: Machine) -> str | None:

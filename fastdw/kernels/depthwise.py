@@ -1,4 +1,4 @@
-"""Depthwise convolution with multiplier 1: two-dimensional register tiles, edges by clipped loads.
+"""Depthwise convolution with multiplier 1, narrow filters and no column dilation: two-dimensional register tiles.
 
 A tile of rows x cols output pixels holds vecs vectors of channels each. For each filter row it loads the window of input
 pixels under the tile and slides the filter row along it:
@@ -21,7 +21,7 @@ from fastdw.kernels.spec import Blocking, KernelSpec, Layout, Plan, lanes_for
 from fastdw.machine import Machine
 from fastdw.packing import BLANK_ADDRESS
 from fastdw.problem import DEPTHWISE, Problem
-from fastdw.tile import Context, TileShape, load_taps, load_window, load_window_clipped, slide_fma, view, zeros
+from fastdw.tile import Context, TileShape, load_row, load_taps, load_window, load_window_clipped, slide_fma, view, zeros
 
 MAX_TAPS = 7  # filter columns that one tile takes at once
 MAX_STRIDE = 2
@@ -91,12 +91,13 @@ def depthwise(shape, context, index):
                         first = x_row + r * c.dilation_row
                         if first + window_rows > 0 and first < c.height:
                             window = load_window_clipped(
-                                shape, x, c.stride_row * c.x_row, c.x_col, first, c.stride_row, c.height, x_col, c.width, c.blank
+                                shape, x, c.stride_row * c.x_row, c.x_col, first, c.stride_row, c.height, x_col, 1, c.width, c.blank
                             )
                             acc = slide_fma(shape, acc, window, load_taps(shape, weight, c.weight_col))
                         x += c.dilation_row * c.x_row
                         weight += c.weight_row
-                finish(shape, acc, c, n, 4 * shape.lanes, residual + 4 * n, out + 4 * n)
+                bias = load_row(shape, c.bias + n * c.bias_channel, shape.lanes * c.bias_channel)
+                finish(shape, acc, bias, c, 4 * shape.lanes, residual + 4 * n, out + 4 * n)
 
 
 def refuses(problem: Problem, machine: Machine) -> str | None:
@@ -116,7 +117,7 @@ def refuses(problem: Problem, machine: Machine) -> str | None:
 # rows, columns and vectors of the tiles, the most useful first: a network should compile few of them
 TILES = (
     *((2, 4, 2), (2, 2, 4), (1, 7, 2)),
-    *((4, 4, 1), (2, 4, 1), (2, 7, 1), (1, 7, 1), (1, 4, 1), (2, 2, 1), (1, 2, 1), (1, 1, 1)),
+    *((4, 4, 1), (2, 4, 1), (2, 7, 1), (1, 7, 1), (1, 4, 1), (2, 2, 1), (1, 1, 1)),
     *((4, 2, 2), (1, 4, 2), (2, 2, 2), (1, 2, 2), (1, 1, 2)),
     *((1, 4, 4), (1, 2, 4), (1, 1, 4)),
 )
@@ -132,21 +133,21 @@ def shapes(problem: Problem, machine: Machine) -> Iterator[TileShape]:
             yield TileShape(rows, cols, vecs, lanes, problem.kernel[1], problem.stride[1])
 
 
-def most_accumulators(machine: Machine, taps: int, stride: int, rows: int, vecs: int) -> int:
+def most_accumulators(machine: Machine, taps: int, stride: int, rows: int, vecs: int, expand: int = 1) -> int:
     """Vectors of outputs that leave room for a window and its taps, as the compiled loops show.
 
     Wide windows need more room, and so do four window rows at once. Where a multiply-add cannot read memory, all of the
-    window and the taps pass through registers.
+    window and the taps pass through registers. Where channels are repeated the window does, and so do the orders of lanes.
     """
     is_wide = taps > 5 or (taps > 3 and (stride > 1 or rows > 2))
     if is_wide or not machine.is_fused or (not machine.is_memory_operand and vecs > 1):
         return machine.registers // 4
-    return machine.registers // 2
+    return machine.registers * 3 // 8 if expand > 1 else machine.registers // 2
 
 
 def blockings(problem: Problem, shape: TileShape) -> Iterator[Blocking]:
     for rows in sorted({shape.rows, 2 * shape.rows, 4 * shape.rows, problem.out_height}):
-        for channels in sorted({min(problem.channels, blocks * shape.width) for blocks in (1, 2, 4, 8)} | {problem.channels}):
+        for channels in sorted({min(problem.out_channels, blocks * shape.width) for blocks in (1, 2, 4, 8)} | {problem.out_channels}):
             if rows <= problem.out_height:
                 yield Blocking(rows, channels)
 
@@ -163,18 +164,22 @@ def cost(problem: Problem, shape: TileShape) -> float:
     inner = max(0, tile_rows - 2) * max(0, tile_cols - 2) / (tile_rows * tile_cols)
     edge = (1 - inner) * taps_high * shape.rows * window_cols
     busy = max(outputs * taps_high * taps_wide, loads) / 2
-    tiles = tile_rows * tile_cols * -(-problem.channels // shape.width)
+    tiles = tile_rows * tile_cols * -(-problem.out_channels // shape.width)
     return tiles * (busy + 1.5 * outputs + 0.4 * fresh + 0.5 * edge + 25)
 
 
 def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape, Blocking]:
-    costs = {shape: cost(problem, shape) for shape in shapes(problem, machine)}
+    return choose_from(shapes(problem, machine), problem, machine, threads)
+
+
+def choose_from(shapes: Iterator[TileShape], problem: Problem, machine: Machine, threads: int) -> tuple[TileShape, Blocking]:
+    costs = {shape: cost(problem, shape) for shape in shapes}
     shape = next(shape for shape in costs if costs[shape] <= TOLERANCE * min(costs.values()))
     rows = problem.out_height if threads == 1 else max(shape.rows, problem.out_height // (4 * threads))
     pixels = problem.kernel[0] * (problem.width + problem.kernel[1] - 1)  # the rows under one row of tiles stay in L1
     fitting = (machine.l1_bytes or 32 << 10) * 3 // 4 // (4 * pixels)
     channels = max(8 * shape.lanes, 1 << fitting.bit_length() - 1 if fitting else 1)
-    return shape, Blocking(rows, min(problem.channels, channels))
+    return shape, Blocking(rows, min(problem.out_channels, channels))
 
 
 def bind(plan: Plan, layout: Layout) -> tuple[dict[str, int], int]:

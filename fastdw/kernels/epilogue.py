@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastdw.jit import Inlined
 from fastdw.kernels.spec import Layout, Plan, float_bits
-from fastdw.tile import add, clamp, load, load_row, positive_zero, store
+from fastdw.tile import add, clamp, load, positive_zero, store
 
 EPILOGUE = (
     "bias_channel",  # bytes from one channel's bias to the next: 0 where there is none and all read the same +0
@@ -20,12 +20,12 @@ EPILOGUE = (
 
 
 @Inlined
-def finish(shape, acc, c, n, vec_step, residual, out):
-    """Bias of the channels from n, the residual at an address, the clamp, and the store at an address.
+def finish(shape, acc, bias, c, vec_step, residual, out):
+    """A row of biases, the residual at an address, the clamp, and the store at an address.
 
     A bias of -0 counts as +0: so the sign of a zero sum, which depends on whether padding was skipped or multiplied, is never seen.
     """
-    acc = add(acc, positive_zero(load_row(shape, c.bias + n * c.bias_channel, vec_step // 4 * c.bias_channel)))
+    acc = add(acc, positive_zero(bias))
     if c.residual != 0:
         acc = add(acc, load(shape, residual, c.residual_row, c.residual_col, vec_step))
     store(clamp(acc, c.low, c.high), out, c.out_row, c.out_col, vec_step)

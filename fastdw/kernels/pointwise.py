@@ -50,7 +50,15 @@ def pointwise(shape, context, index):
                 acc = outer_fma(acc, x, c.x_col, load_row(shape, weight, c.weight_vec))
                 x += 4
                 weight += c.weight_depth
-            finish(shape, acc, c, n, c.out_vec, residual_row + col * c.residual_col + 4 * n, out_row + col * c.out_col + 4 * n)
+            finish(
+                shape,
+                acc,
+                load_row(shape, c.bias + n * c.bias_channel, c.out_vec // 4 * c.bias_channel),
+                c,
+                c.out_vec,
+                residual_row + col * c.residual_col + 4 * n,
+                out_row + col * c.out_col + 4 * n,
+            )
 
 
 def refuses(problem: Problem, machine: Machine) -> str | None:

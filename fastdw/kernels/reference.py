@@ -58,7 +58,15 @@ def reference(shape, context, index):
                         for k in range(c.depth):
                             acc = outer_fma(acc, x + 4 * k, 0, load_row(shape, tap + k * c.weight_depth, 0))
             residual = c.residual + image * c.residual_image + row * c.residual_row + col * c.residual_col + 4 * n
-            finish(shape, acc, c, n, 0, residual, c.out + image * c.out_image + row * c.out_row + col * c.out_col + 4 * n)
+            finish(
+                shape,
+                acc,
+                load_row(shape, c.bias + n * c.bias_channel, 0),
+                c,
+                0,
+                residual,
+                c.out + image * c.out_image + row * c.out_row + col * c.out_col + 4 * n,
+            )
 
 
 def bind(plan: Plan, layout: Layout) -> tuple[dict[str, int], int]:

@@ -114,7 +114,7 @@ def _tile(shape: ConstantsType, rows: int, cols: int) -> TileType:
 
 def _window(shape: ConstantsType) -> TileType:
     f = shape.fields
-    return _tile(shape, f["rows"], (f["cols"] - 1) * f["stride"] + f["taps"])
+    return _tile(shape, f["rows"], (f["cols"] - 1) * f["stride"] + f["taps"] if f["taps"] else 0)
 
 
 def _pack(builder, typ: TileType, vectors: list) -> ir.Value:
@@ -151,6 +151,18 @@ def _offsets(builder, typ: TileType, row_step, col_step, vec_step) -> Iterator[i
 def _load_all(builder, typ: TileType, address, row_step, col_step, vec_step) -> ir.Value:
     offsets = _offsets(builder, typ, row_step, col_step, vec_step)
     return _pack(builder, typ, [_load(builder, address, at, typ.vector) for at in offsets])
+
+
+def _load_pixel(builder, typ: TileType, expand: int, address, offset) -> list:
+    """The vectors of one pixel, each of its channels repeated `expand` times; 0: one channel in all lanes."""
+    if expand == 1:
+        return [_load(builder, address, builder.add(offset, I64(4 * typ.lanes * v)), typ.vector) for v in range(typ.vecs)]
+    if expand == 0:
+        return [_splat(builder, _load(builder, address, offset, F32), typ.vector)] * typ.vecs
+    channels = ir.VectorType(F32, typ.vecs * typ.lanes // expand)
+    loaded, undefined = _load(builder, address, offset, channels), ir.Constant(channels, ir.Undefined)
+    masks = ([(v * typ.lanes + lane) // expand for lane in range(typ.lanes)] for v in range(typ.vecs))
+    return [builder.shuffle_vector(loaded, undefined, ir.Constant(ir.VectorType(I32, typ.lanes), mask)) for mask in masks]
 
 
 def _vector_bytes(typ: TileType) -> ir.Constant:
@@ -195,6 +207,11 @@ def load(shape, address, row_step, col_step, vec_step) -> Lowering:
 
 
 @lowering
+def last_taps(shape) -> Lowering:
+    return ConstantsType("TileShape", shape.fields | {"taps": shape.fields["rest"]}), lambda builder, shape: shape
+
+
+@lowering
 def load_row(shape, address, vec_step) -> Lowering:
     typ = _tile(shape, 1, 1)
     return typ, lambda builder, shape, address, vec_step: _load_all(builder, typ, address, I64(0), I64(0), vec_step)
@@ -208,24 +225,104 @@ def load_taps(shape, address, tap_step) -> Lowering:
 
 @lowering
 def load_window(shape, address, row_step, col_step) -> Lowering:
-    typ = _window(shape)
-    return typ, lambda builder, shape, address, row_step, col_step: _load_all(builder, typ, address, row_step, col_step, _vector_bytes(typ))
+    typ, expand = _window(shape), shape.fields["expand"]
+
+    def generate(builder, shape, address, row_step, col_step):
+        vectors = []
+        for i in range(typ.rows):
+            for j in range(typ.cols):
+                offset = builder.add(builder.mul(row_step, I64(i)), builder.mul(col_step, I64(j)))
+                vectors += _load_pixel(builder, typ, expand, address, offset)
+        return _pack(builder, typ, vectors)
+
+    return typ, generate
 
 
 @lowering
-def load_window_clipped(shape, address, row_step, col_step, row, row_stride, height, col, width, blank) -> Lowering:
-    typ = _window(shape)
+def load_window_clipped(shape, address, row_step, col_step, row, row_stride, height, col, dilation, width, blank) -> Lowering:
+    typ, expand = _window(shape), shape.fields["expand"]
 
-    def generate(builder, shape, address, row_step, col_step, row, row_stride, height, col, width, blank):
-        cols_inside = [_inside(builder, builder.add(col, I64(j)), width) for j in range(typ.cols)]
+    def generate(builder, shape, address, row_step, col_step, row, row_stride, height, col, dilation, width, blank):
+        cols_inside = [_inside(builder, builder.add(col, builder.mul(dilation, I64(j))), width) for j in range(typ.cols)]
         vectors = []
         for i in range(typ.rows):
             row_inside = _inside(builder, builder.add(row, builder.mul(row_stride, I64(i))), height)
             for j in range(typ.cols):
                 offset = builder.add(builder.mul(row_step, I64(i)), builder.mul(col_step, I64(j)))
                 pixel = builder.select(builder.and_(row_inside, cols_inside[j]), builder.add(address, offset), blank)
-                vectors += [_load(builder, pixel, I64(4 * typ.lanes * v), typ.vector) for v in range(typ.vecs)]
+                vectors += _load_pixel(builder, typ, expand, pixel, I64(0))
         return _pack(builder, typ, vectors)
+
+    return typ, generate
+
+
+def _run_vectors(builder, typ: TileType, stride: int, period: int, load: Callable) -> list:
+    """A row's vectors along pixels; load(first) gives the inputs from float `first` on, and is never asked past the last one wanted."""
+    vectors = []
+    for v in range(typ.vecs):
+        wanted = [f // period * stride * period + f % period for f in range(v * typ.lanes, (v + 1) * typ.lanes)]
+        missing = set(range(typ.lanes))
+        vector = ir.Constant(typ.vector, ir.Undefined)
+        for first in range(wanted[0], wanted[-1] + 1, typ.lanes):
+            first = min(first, wanted[-1] + 1 - typ.lanes)
+            found = {lane for lane in missing if first <= wanted[lane] < first + typ.lanes}
+            mask = [typ.lanes + wanted[lane] - first if lane in found else lane for lane in range(typ.lanes)]
+            vector = builder.shuffle_vector(vector, load(first), ir.Constant(ir.VectorType(I32, typ.lanes), mask))
+            missing -= found
+        vectors.append(vector)
+    return vectors
+
+
+@lowering
+def load_run(shape, address, row_step) -> Lowering:
+    typ, stride, period = _tile(shape, shape.fields["rows"], 1), shape.fields["stride"], shape.fields["period"]
+
+    def generate(builder, shape, address, row_step):
+        vectors = []
+        for i in range(typ.rows):
+            row = builder.add(address, builder.mul(row_step, I64(i)))
+            vectors += _run_vectors(builder, typ, stride, period, lambda first, row=row: _load(builder, row, I64(4 * first), typ.vector))
+        return _pack(builder, typ, vectors)
+
+    return typ, generate
+
+
+@lowering
+def load_run_clipped(shape, address, row_step, row, row_stride, height, position, length, blank) -> Lowering:
+    typ, stride, period = _tile(shape, shape.fields["rows"], 1), shape.fields["stride"], shape.fields["period"]
+    lanes, masks = typ.lanes, ir.VectorType(ir.IntType(1), typ.lanes)
+    kind = ir.FunctionType(typ.vector, [typ.vector.as_pointer(), I32, masks, typ.vector])
+
+    def generate(builder, shape, address, row_step, row, row_stride, height, position, length, blank):
+        masked_load = cgutils.get_or_insert_function(builder.module, kind, f"llvm.masked.load.v{lanes}f32.p0")
+        wide = ir.VectorType(I64, lanes)
+        zero = ir.Constant(typ.vector, [0.0] * lanes)
+
+        def load(first, base, inside):
+            at = builder.add(_splat(builder, builder.add(position, I64(first)), wide), ir.Constant(wide, list(range(lanes))))
+            mask = builder.and_(builder.icmp_unsigned("<", at, _splat(builder, length, wide)), _splat(builder, inside, masks))
+            return builder.call(masked_load, [_pointer(builder, base, I64(4 * first), typ.vector), I32(4), mask, zero])
+
+        vectors = []
+        for i in range(typ.rows):
+            inside = _inside(builder, builder.add(row, builder.mul(row_stride, I64(i))), height)
+            base = builder.add(address, builder.mul(row_step, I64(i)))
+            vectors += _run_vectors(builder, typ, stride, period, lambda first, base=base, inside=inside: load(first, base, inside))
+        return _pack(builder, typ, vectors)
+
+    return typ, generate
+
+
+@lowering
+def load_period(shape, address) -> Lowering:
+    typ, period = _tile(shape, 1, 1), shape.fields["period"]
+
+    def generate(builder, shape, address):
+        few = ir.Constant(ir.VectorType(F32, typ.lanes), ir.Undefined)
+        for channel in range(period):
+            few = builder.insert_element(few, _load(builder, address, I64(4 * channel), F32), I32(channel))
+        masks = ([(v * typ.lanes + lane) % period for lane in range(typ.lanes)] for v in range(typ.vecs))
+        return _pack(builder, typ, [builder.shuffle_vector(few, few, ir.Constant(ir.VectorType(I32, typ.lanes), mask)) for mask in masks])
 
     return typ, generate
 

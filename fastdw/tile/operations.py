@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property, update_wrapper
 
 import numpy as np
@@ -42,6 +43,13 @@ def _floats(address: int, count: int) -> np.ndarray:
 def _gather(addresses: np.ndarray, lanes: int) -> Tile:
     vectors = [_floats(int(address), lanes) for address in addresses.reshape(-1)]
     return np.array(vectors, np.float32).reshape(*addresses.shape, lanes)
+
+
+def _pixels(shape: TileShape, addresses: np.ndarray) -> Tile:
+    """The vectors of pixels: output n of a pixel reads its channel n // expand, or its only channel where expand is 0."""
+    channels = np.arange(shape.width) // shape.expand if shape.expand else np.zeros(shape.width, int)
+    values = _gather(addresses, channels[-1] + 1)[..., channels]
+    return values.reshape(*addresses.shape, shape.vecs, shape.lanes)
 
 
 def _grid(address: int, rows: int, cols: int, vecs: int, row_step: int, col_step: int, vec_step: int) -> np.ndarray:
@@ -80,6 +88,12 @@ def load(shape: TileShape, address: int, row_step: int, col_step: int, vec_step:
 
 
 @Operation
+def last_taps(shape: TileShape) -> TileShape:
+    """The shape for the filter columns that are left over."""
+    return replace(shape, taps=shape.rest)
+
+
+@Operation
 def load_row(shape: TileShape, address: int, vec_step: int) -> Tile:
     """row[v] = the vector at address + v*vec_step"""
     return _gather(_grid(address, 1, 1, shape.vecs, 0, 0, vec_step), shape.lanes)
@@ -94,8 +108,7 @@ def load_taps(shape: TileShape, address: int, tap_step: int) -> Tile:
 @Operation
 def load_window(shape: TileShape, address: int, row_step: int, col_step: int) -> Tile:
     """The input pixels under one filter row: rows x ((cols - 1)*stride + taps); row_step goes from one output row to the next."""
-    cols = (shape.cols - 1) * shape.stride + shape.taps
-    return _gather(_grid(address, shape.rows, cols, shape.vecs, row_step, col_step, 4 * shape.lanes), shape.lanes)
+    return _pixels(shape, _grid(address, shape.rows, shape.window_cols, 1, row_step, col_step, 0)[..., 0])
 
 
 @Operation
@@ -108,15 +121,53 @@ def load_window_clipped(
     row_stride: int,
     height: int,
     col: int,
+    dilation: int,
     width: int,
     blank: int,
 ) -> Tile:
-    """load_window where pixels outside the image are read at blank: row i is image row `row + i*row_stride`, column j is `col + j`."""
-    i, j = np.ogrid[: shape.rows, : (shape.cols - 1) * shape.stride + shape.taps]
-    rows, cols = row + i * row_stride, col + j
+    """load_window where pixels outside the image are read at blank.
+
+    Window row i is row `row + i*row_stride` of the image, window column j its column `col + j*dilation`.
+    """
+    i, j = np.ogrid[: shape.rows, : shape.window_cols]
+    rows, cols = row + i * row_stride, col + j * dilation
     inside = (rows >= 0) & (rows < height) & (cols >= 0) & (cols < width)
     pixels = np.where(inside, address + i * row_step + j * col_step, blank)
-    return _gather(pixels[..., None] + 4 * shape.lanes * np.arange(shape.vecs), shape.lanes)
+    return _pixels(shape, pixels)
+
+
+def _run_offsets(shape: TileShape) -> np.ndarray:
+    """Where the inputs of a row's neighbouring outputs lie, in floats: output f is channel f % period of pixel f // period."""
+    outputs = np.arange(shape.width)
+    return outputs // shape.period * shape.stride * shape.period + outputs % shape.period
+
+
+@Operation
+def load_run(shape: TileShape, address: int, row_step: int) -> Tile:
+    """Vectors along rows of pixels: tile[i, 0] = the float at address + i*row_step + 4*(f // period * stride * period + f % period)"""
+    addresses = address + np.arange(shape.rows)[:, None] * row_step + 4 * _run_offsets(shape)
+    return _gather(addresses, 1).reshape(shape.rows, 1, shape.vecs, shape.lanes)
+
+
+@Operation
+def load_run_clipped(
+    shape: TileShape, address: int, row_step: int, row: int, row_stride: int, height: int, position: int, length: int, blank: int
+) -> Tile:
+    """load_run that reads zeros, those at blank, outside the image.
+
+    Tile row i is image row `row + i*row_stride`, which has `length` floats; address is float `position` of image row `row`.
+    """
+    at = position + _run_offsets(shape)
+    rows = row + np.arange(shape.rows)[:, None] * row_stride
+    inside = (at >= 0) & (at < length) & (rows >= 0) & (rows < height)
+    addresses = np.where(inside, address + np.arange(shape.rows)[:, None] * row_step + 4 * _run_offsets(shape), blank)
+    return _gather(addresses, 1).reshape(shape.rows, 1, shape.vecs, shape.lanes)
+
+
+@Operation
+def load_period(shape: TileShape, address: int) -> Tile:
+    """A row of the same few floats again and again: row[f] = the float at address + 4*(f % period)"""
+    return _floats(address, shape.period)[np.arange(shape.width) % shape.period].reshape(1, 1, shape.vecs, shape.lanes)
 
 
 @Operation

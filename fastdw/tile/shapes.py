@@ -23,7 +23,9 @@ ARRAYS = ("x", "weight", "bias", "residual", "out")  # the first fields of every
 class TileShape:
     """Outputs held in registers: rows x cols pixels of vecs vectors of lanes floats.
 
-    taps and stride are the filter columns taken at once and the input columns between two outputs; zero where a kernel has neither.
+    taps are the filter columns taken at once, rest those at the end of a filter row that is wider; stride is the input columns
+    between two outputs. Zero where a kernel has none. expand is how often each channel is repeated on loading a window; 0:
+    all outputs of the tile read one channel. period is the channels of a pixel where vectors run along a row of pixels.
     """
 
     rows: int
@@ -32,6 +34,9 @@ class TileShape:
     lanes: int
     taps: int = 0
     stride: int = 0
+    rest: int = 0
+    expand: int = 1
+    period: int = 0
 
     @property
     def pixels(self) -> int:
@@ -41,6 +46,11 @@ class TileShape:
     def width(self) -> int:
         """Channels of one pixel."""
         return self.vecs * self.lanes
+
+    @property
+    def window_cols(self) -> int:
+        """Input columns under one filter row of a tile; none where no taps are left."""
+        return (self.cols - 1) * self.stride + self.taps if self.taps else 0
 
     @property
     def constants(self) -> dict[str, int]:
@@ -53,8 +63,11 @@ class TileShape:
         return ConstantsType("TileShape", self.constants)
 
     def __str__(self) -> str:
-        window = f"_{self.taps}t{self.stride}s" if self.taps else ""
-        return f"{self.rows}x{self.cols}x{self.vecs}x{self.lanes}{window}"
+        rest = f"+{self.rest}" if self.rest else ""
+        window = f"_{self.taps}{rest}t{self.stride}s" if self.taps else ""
+        expand = "" if self.expand == 1 else f"_{self.expand or 'all'}m"
+        period = f"_{self.period}c{self.stride}s" if self.period else ""
+        return f"{self.rows}x{self.cols}x{self.vecs}x{self.lanes}{window}{expand}{period}"
 
 
 class Context:

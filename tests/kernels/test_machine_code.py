@@ -15,7 +15,7 @@ from fastdw.kernels.spec import KernelSpec
 from fastdw.machine import host
 from fastdw.tile import TileShape
 
-VECTORISED = [(spec, tile) for spec, tile in kernel_tiles() if not spec.is_reference]
+VECTORISED = [(spec, tile) for spec, tile in kernel_tiles() if not spec.is_reference and tile.lanes >= 4]  # else no registers are full
 
 
 def assembly_and_symbol(spec: KernelSpec, tile: TileShape) -> tuple[str, str]:

@@ -14,8 +14,6 @@ from fastdw.packing import BLANK
 from fastdw.tile import ARRAYS, TileShape, operations
 from fastdw.tile.shapes import CONTEXT_FIELDS
 
-SPECS = list(registry().values())
-
 
 @pytest.fixture(autouse=True)
 def rounds_like_this_machine(monkeypatch):
@@ -24,9 +22,10 @@ def rounds_like_this_machine(monkeypatch):
         monkeypatch.setattr(operations, "fused_multiply_add", stated_order.multiply_then_add)
 
 
-def small_tile(spec: KernelSpec) -> TileShape:
-    """With several pixels, where there is one."""
-    return min(tiles_of(spec, host()), key=lambda tile: (tile.pixels < 4, tile.pixels * tile.width))
+def small_tiles(spec: KernelSpec) -> list[TileShape]:
+    """With several pixels, where there is one: of each way of taking channels, and with and without a rest of the filter's columns."""
+    tiles = sorted(tiles_of(spec, host()), key=lambda tile: (tile.pixels < 4, tile.pixels * tile.width), reverse=True)
+    return list({(min(tile.expand, 2), tile.rest > 0): tile for tile in tiles}.values())
 
 
 def run_in_python(call: Call, case: Case, out: np.ndarray) -> None:
@@ -41,9 +40,9 @@ def run_in_python(call: Call, case: Case, out: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("variation", VARIATIONS, ids=range(len(VARIATIONS)))
-@pytest.mark.parametrize("spec", SPECS, ids=tile_id)
-def test_python_and_compiled_code_give_the_same_bits(spec, variation):
-    case = make_case(spec, small_tile(spec), "one less", variation, batch=1)
+@pytest.mark.parametrize(("spec", "tile"), [(spec, tile) for spec in registry().values() for tile in small_tiles(spec)], ids=tile_id)
+def test_python_and_compiled_code_give_the_same_bits(spec, tile, variation):
+    case = make_case(spec, tile, "one less", variation, batch=1)
     compiled, meant = np.zeros(case.out_shape, np.float32), np.zeros(case.out_shape, np.float32)
     call = case.bind(compiled)
     call(*case.arrays(), compiled)

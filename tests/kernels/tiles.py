@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from typing import NamedTuple
 
 import numpy as np
 import stated_order
@@ -29,12 +31,34 @@ MEANING = {
 
 
 # ---- tiles ----
-def roomy(kind: str, channels: int, taps: int = 3, stride: int = 1) -> Problem:
-    """A problem whose image has room for every tile."""
+class Window(NamedTuple):
+    """What a tile of a depthwise kernel is made for: the filter's columns, and the multiplier."""
+
+    taps: int = 3
+    stride: int = 1
+    dilation: int = 1
+    multiplier: int = 1
+
+
+EVERY_TILE = [Window(), Window(3, 2), Window(5), Window(5, 2)]
+SOME_TILES = [
+    *(Window(3, 1, 2), Window(3, 2, 2), Window(3, 2, 3)),  # phases
+    *(Window(8), Window(9), Window(31), Window(9, 2), Window(9, 1, 2)),  # chunks
+    *(Window(1), Window(2), Window(4), Window(7), Window(3, 3), Window(3, 5)),
+    *(Window(multiplier=2), Window(5, 2, 1, 2), Window(multiplier=3), Window(9, 1, 1, 3), Window(multiplier=5)),
+    *(Window(3, 1, 2, 8), Window(multiplier=17), Window(multiplier=32)),
+]
+WINDOWS = EVERY_TILE + SOME_TILES
+
+
+def roomy(kind: str, channels: int, window: Window = WINDOWS[0]) -> Problem:
+    """A problem whose image has room for every tile; channels are those of the input where the kind is depthwise, else of the output."""
     if kind == POOL:
         return Problem(kind, 1, 7, 7, channels, channels, (7, 7))
-    kernel = (1, 1) if kind == POINTWISE else (taps, taps)
-    return Problem(kind, 1, 99, 99, channels if kind == DEPTHWISE else 3, channels, kernel, (stride, stride))
+    if kind == DEPTHWISE:
+        taps, stride, dilation, multiplier = window
+        return Problem(kind, 1, 99, 99, channels, channels * multiplier, (3, taps), (stride, stride), (1, dilation))
+    return Problem(kind, 1, 99, 99, 3, channels, (1, 1) if kind == POINTWISE else (3, 3))
 
 
 def roomy_problems(kind: str, lanes: int) -> list[Problem]:
@@ -42,8 +66,16 @@ def roomy_problems(kind: str, lanes: int) -> list[Problem]:
     counts = [8 * lanes, lanes, max(4, lanes // 2 + 1)]
     problems = [roomy(kind, channels) for channels in counts]
     if kind == DEPTHWISE:
-        problems += [roomy(kind, counts[0], *window) for window in ((3, 2), (5, 1), (5, 2))]
+        problems += [roomy(kind, counts[0], window) for window in EVERY_TILE[1:]]
+        problems += [roomy(kind, channels, window) for channels in (1, 2, 3) for window in EVERY_TILE[:2]]
     return problems
+
+
+def roomy_problems_for_some_tiles(kind: str, lanes: int) -> list[Problem]:
+    """For which the widest tile of each number of vectors is enough."""
+    if kind != DEPTHWISE:
+        return []
+    return [roomy(kind, channels, window) for window in SOME_TILES for channels in (8 * lanes, 2)]
 
 
 def offers(spec: KernelSpec, problem: Problem, tile: TileShape) -> bool:
@@ -51,8 +83,14 @@ def offers(spec: KernelSpec, problem: Problem, tile: TileShape) -> bool:
 
 
 def tiles_of(spec: KernelSpec, machine: Machine) -> list[TileShape]:
-    served = [problem for problem in roomy_problems(spec.kind, machine.lanes) if spec.refuses(problem, machine) is None]
-    found = list(dict.fromkeys(tile for problem in served for tile in spec.shapes(problem, machine)))
+    found = []
+    for problem in roomy_problems(spec.kind, machine.lanes):
+        if spec.refuses(problem, machine) is None:
+            found += spec.shapes(problem, machine)
+    for problem in roomy_problems_for_some_tiles(spec.kind, machine.lanes):
+        if spec.refuses(problem, machine) is None:
+            found += {tile.vecs: tile for tile in reversed(list(spec.shapes(problem, machine)))}.values()
+    found = list(dict.fromkeys(found))
     assert found, f"{spec.name} offers no tile for any problem that it is tried on: add one to roomy_problems"
     return found
 
@@ -62,10 +100,15 @@ def kernel_tiles() -> list[tuple[KernelSpec, TileShape]]:
 
 
 @cache
-def channel_counts(spec: KernelSpec, tile: TileShape) -> list[int]:
-    """For how many output channels the kernel offers the tile."""
-    window = (tile.taps, tile.stride) if tile.taps else ()
-    return [count for count in range(1, 4 * tile.width + 1) if offers(spec, roomy(spec.kind, count, *window), tile)]
+def channel_counts(spec: KernelSpec, tile: TileShape) -> dict[Window, list[int]]:
+    """For which windows and how many channels of a roomy problem the kernel offers the tile."""
+    counts = {}
+    for window in WINDOWS if spec.kind == DEPTHWISE else WINDOWS[:1]:
+        most = max(4 * tile.width // window.multiplier, 3)
+        found = [count for count in range(1, most + 1) if offers(spec, roomy(spec.kind, count, window), tile)]
+        if found:
+            counts[window] = found
+    return counts
 
 
 def tile_id(value: KernelSpec | TileShape) -> str:
@@ -115,11 +158,12 @@ PADS = {  # from the distance between the first tap and the last
 }
 
 
-def _window(tile: TileShape, variation: Variation) -> dict[str, Pair]:
+def _window(tile: TileShape, variation: Variation, columns: Window) -> dict[str, Pair]:
     v = variation
     if tile.taps == 0:
-        return {"kernel": v.kernel, "stride": v.stride, "dilation": v.dilation}
-    return {"kernel": (v.kernel[0], tile.taps), "stride": (v.stride[0], tile.stride), "dilation": (v.dilation[0], 1)}
+        return {"kernel": v.kernel, "stride": (v.stride[0], tile.stride or v.stride[1]), "dilation": v.dilation}
+    taps, stride, dilation, _ = columns
+    return {"kernel": (v.kernel[0], taps), "stride": (v.stride[0], stride), "dilation": (v.dilation[0], dilation)}
 
 
 def _padding_and_input(out: int, taps: int, stride: int, dilation: int, pad: str) -> tuple[Pair, int]:
@@ -206,27 +250,38 @@ def strided(array: np.ndarray) -> Strided:
     return Strided(array.shape, array.strides)
 
 
+def columns_apart(columns: Window) -> int:
+    """Output columns that a tile takes its next column from: those between them read another grid of input columns."""
+    return columns.dilation // math.gcd(columns.dilation, columns.stride)
+
+
 def make_case(spec: KernelSpec, tile: TileShape, size: str, variation: Variation, batch: int = 2) -> Case:
     rng = np.random.default_rng(zlib.crc32(f"{spec.name} {tile} {size} {variation}".encode()))
 
     def normal(*shape: int) -> np.ndarray:
         return rng.standard_normal(shape, np.float32)
 
-    extents = zip((tile.rows, tile.cols, tile.width), SIZES[size], strict=True)
-    rows, cols, wanted = (max(1, times * extent + more) for extent, (times, more) in extents)
-    channels = min(channel_counts(spec, tile), key=lambda count: abs(count - wanted))
+    counts = channel_counts(spec, tile)
+    columns = list(counts)[rng.integers(len(counts))]
+    multiplier = columns.multiplier if spec.kind == DEPTHWISE else 1
+    outputs = (tile.rows, tile.width // tile.period, tile.period) if tile.period else (tile.rows, tile.cols, tile.width)
+    sizes = [max(1, times * extent + more) for extent, (times, more) in zip(outputs, SIZES[size], strict=True)]
+    rows, cols, wanted = sizes[0], sizes[1] * columns_apart(columns), sizes[2]
+    count = min(counts[columns], key=lambda count: abs(count * multiplier - wanted))
+    channels = count * multiplier
     if spec.kind == POOL:
         return Case(size, spec, tile, normal(batch, rows + 1, cols + 2, channels), None, None, None, (batch, channels), {}, UNBOUNDED)
-    inputs = channels if spec.kind == DEPTHWISE else variation.in_channels
+    inputs = count if spec.kind == DEPTHWISE else variation.in_channels
     if spec.kind == POINTWISE:
         window, x_extents, weight = {}, (rows, cols), normal(inputs, channels)
     else:
-        window = _window(tile, variation)
+        window = _window(tile, variation, columns)
         kernel = window.pop("kernel")
         steps = zip((rows, cols), kernel, window["stride"], window["dilation"], strict=True)
         padding, x_extents = zip(*(_padding_and_input(*step, variation.pad) for step in steps), strict=True)
         window["padding"] = padding
-        weight = normal(*kernel, inputs) if spec.kind == DEPTHWISE else normal(*kernel, inputs, channels)
+        outer = (channels,) if spec.kind == CONV else (multiplier,) if multiplier > 1 else ()
+        weight = normal(*kernel, inputs, *outer)
     out_shape = (batch, rows, cols, channels)
     bias = normal(channels) if variation.bias else None
     residual = normal(*out_shape) if variation.residual else None

@@ -21,8 +21,12 @@ from fastdw.tile import (
     add,
     clamp,
     divide,
+    last_taps,
     load,
+    load_period,
     load_row,
+    load_run,
+    load_run_clipped,
     load_taps,
     load_window,
     load_window_clipped,
@@ -44,10 +48,24 @@ SHAPES = [
     TileShape(2, 3, 2, LANES, 3, 1),
     TileShape(3, 2, 1, LANES, 2, 2),
     TileShape(1, 4, 2, LANES // 2, 5, 2),
+    TileShape(2, 3, 2, LANES, 3, 1, rest=2, expand=2),
+    TileShape(1, 4, 3, LANES, 2, 2, rest=1, expand=3),
+    TileShape(1, 2, 5, LANES // 2, 4, 3, rest=3, expand=5),
+    TileShape(2, 2, 2, LANES, 3, 1, expand=8),
+    TileShape(2, 2, 1, LANES, 3, 2, rest=1, expand=0),
+]
+RUNS = [  # along rows of pixels
+    TileShape(1, 1, 1, LANES, stride=1, period=1),
+    TileShape(2, 1, 2, LANES, stride=2, period=1),
+    TileShape(4, 1, 1, LANES, stride=2, period=2),
+    TileShape(1, 1, 3, LANES, stride=1, period=3),
+    TileShape(2, 1, 3, 4, stride=2, period=3),
+    TileShape(1, 1, 3, LANES, stride=3, period=3),
+    TileShape(1, 1, 1, LANES, stride=4, period=1),
 ]
 CONTEXT = Context(
     *("row_step", "col_step", "vec_step", "out_row", "out_col", "out_vec"),
-    *("row", "row_stride", "height", "col", "col_stride", "width", "blank"),
+    *("row", "row_stride", "height", "col", "col_stride", "dilation", "width", "blank", "position", "length"),
     *("count", "low", "high"),
 )
 
@@ -107,8 +125,36 @@ def task_load_window(shape, context, index):
 @task
 def task_load_window_clipped(shape, context, index):
     c = view(CONTEXT, context)
-    window = load_window_clipped(shape, c.x, c.row_step, c.col_step, c.row, c.row_stride, c.height, c.col, c.width, c.blank)
+    window = load_window_clipped(shape, c.x, c.row_step, c.col_step, c.row, c.row_stride, c.height, c.col, c.dilation, c.width, c.blank)
     store(window, c.out, c.out_row, c.out_col, c.out_vec)
+
+
+@task
+def task_last_taps(shape, context, index):
+    c = view(CONTEXT, context)
+    rest = last_taps(shape)
+    acc = load(shape, c.residual, c.row_step, c.col_step, c.vec_step)
+    acc = slide_fma(rest, acc, load_window(rest, c.x, c.row_step, c.col_step), load_taps(rest, c.weight, c.col_step))
+    store(acc, c.out, c.out_row, c.out_col, c.out_vec)
+
+
+@task
+def task_load_run(shape, context, index):
+    c = view(CONTEXT, context)
+    store(load_run(shape, c.x, c.row_step), c.out, c.out_row, c.out_col, c.out_vec)
+
+
+@task
+def task_load_run_clipped(shape, context, index):
+    c = view(CONTEXT, context)
+    run = load_run_clipped(shape, c.x, c.row_step, c.row, c.row_stride, c.height, c.position, c.length, c.blank)
+    store(run, c.out, c.out_row, c.out_col, c.out_vec)
+
+
+@task
+def task_load_period(shape, context, index):
+    c = view(CONTEXT, context)
+    store(load_period(shape, c.x), c.out, c.out_row, c.out_col, c.out_vec)
 
 
 @task
@@ -183,7 +229,8 @@ STEPS = [  # row, column, vector: in floats
     (-90, -40, 19),  # backwards
     (0, 0, 0),
 ]
-MOVES = {"zeros", "load", "store", "load_row", "load_taps", "load_window", "load_window_clipped", "view"}
+ALONG_ROWS = {"load_run", "load_run_clipped", "load_period"}
+MOVES = {"zeros", "load", "store", "load_row", "load_taps", "load_window", "load_window_clipped", "view"} | ALONG_ROWS
 
 
 @pytest.fixture(autouse=True)
@@ -214,16 +261,24 @@ def fields(steps: tuple[int, int, int], variant: int) -> dict[str, int]:
         "height": (2, 4, 3, 5)[variant],
         "col": (-2, 1, 0, -9)[variant],
         "col_stride": (1, 2, 1, 3)[variant],
+        "dilation": (1, 2, 3, 4)[variant],
         "width": (3, 2, 9, 4)[variant],
         "blank": BLANK_ADDRESS,
+        "position": (-3, 2, -100, -7)[variant],
+        "length": (LANES, 3 * LANES, 9, LANES + 1)[variant],
         "count": (1, 49, 1 << 24 | 1, 3)[variant],
         "low": float_bits(low),
         "high": float_bits(high),
     }
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("name", TASKS)
+def shapes_for(name: str) -> list[TileShape]:
+    if name == "last_taps":
+        return [shape for shape in SHAPES if shape.rest]
+    return RUNS if name in ALONG_ROWS else SHAPES
+
+
+@pytest.mark.parametrize(("name", "shape"), [(name, shape) for name in TASKS for shape in shapes_for(name)], ids=str)
 def test_compiled_operation(name, shape):
     for variant, steps in enumerate(STEPS):
         rng = np.random.default_rng(variant)
