@@ -1,7 +1,7 @@
 """Random problems for every call: shapes, geometries, layouts and values, all from one seed.
 
-A case costs its float64 oracle a few milliseconds. Kernel sizes, strides and dilations come from short lists, since each
-may compile a kernel of its own; everything else is free.
+A case costs its float64 oracle a few milliseconds. What a depthwise kernel is compiled for comes from a fixed list that
+reaches every registered kernel; everything else is free.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from types import ModuleType
 
 import numpy as np
 import oracle
+from windows import USUAL_WINDOWS, WINDOWS, Window
 
 import fastdw
+from fastdw.kernels.spec import Plan
 from fastdw.packing import PackedWeight
 
 CALLS = ("depthwise_conv2d", "pointwise_conv2d", "conv2d", "separable_conv2d", "dense", "global_average_pool2d")
@@ -48,6 +50,10 @@ class Case:
     def run(self, functions: ModuleType, **changes):
         """The call of this name in fastdw, or its meaning in an oracle."""
         return getattr(functions, self.call)(**self.arrays | self.keywords | changes)
+
+    def plans(self) -> list[Plan]:
+        plan = fastdw.explain(getattr(fastdw, self.call), **self.arrays, **self.keywords)
+        return [plan] if isinstance(plan, Plan) else [plan.depthwise, plan.pointwise]
 
     def packed(self) -> dict[str, PackedWeight]:
         """The weights, packed, by parameter name."""
@@ -98,9 +104,25 @@ class _Draw:
         around_vectors = self.pick(4, 8, 16, 24, 32, 48, 64, 96, 128) + self.pick(0, 0, 0, -1, 1)
         return self.pick(self.up_to(8), around_vectors, around_vectors, self.up_to(150))
 
-    def geometry(self, kernel: tuple[int, int]) -> dict:
-        stride = self.pick(1, 1, 1, 2, 2, 3, (1, 2), (2, 1), (3, 2))
-        dilation = self.pick(1, 1, 1, 1, 1, 2, 3, (1, 2), (2, 1))
+    def window(self) -> Window:
+        return self.pick(*(USUAL_WINDOWS if self.chance(0.7) else WINDOWS))
+
+    def channels_of(self, window: Window) -> int:
+        """Of the input."""
+        least, most = window.channels
+        drawn = self.channels()
+        return max(1, (drawn if least <= drawn <= most else int(self.rng.integers(least, most + 1))) // window.multiplier)
+
+    def rows_of(self, window: Window) -> tuple[tuple[int, int], dict]:
+        """The whole filter and its geometry; what concerns rows is free."""
+        is_square = self.chance(0.6)
+        rows = window.taps if is_square else self.pick(1, 1, 2, 3, 3, 4, 5, 7, self.up_to(15))
+        stride = window.stride if is_square else self.pick(1, 1, 2, 3, self.up_to(6))
+        dilation = window.dilation if is_square else self.pick(1, 1, 2, 3, self.up_to(6))
+        kernel = (rows, window.taps)
+        return kernel, self.geometry(kernel, (stride, window.stride), (dilation, window.dilation))
+
+    def geometry(self, kernel: tuple[int, int], stride, dilation) -> dict:
         few = self.rng.integers(0, 4, 4).tolist()
         wide = [(k - 1) * d + 1 for k, d in zip(kernel, oracle.pair(dilation), strict=True)]
         enough = ((wide[0] // 2, wide[0] // 2), (wide[1] // 2, wide[1] // 2))
@@ -154,11 +176,6 @@ class _Draw:
         return Case(self.call, self.seed, arrays, keywords, out, self.is_exact, n_multiplications)
 
 
-def _kernel_size(draw: _Draw) -> tuple[int, int]:
-    others = [(1, 1), (2, 2), (1, 3), (3, 1), (4, 3), (3, 5), (7, 7), (1, 9)]
-    return draw.pick((3, 3), (3, 3), (5, 5), draw.pick(*others))
-
-
 def _image_for(draw: _Draw, kernel: tuple[int, int], geometry: dict) -> tuple[int, int]:
     """An image that gives at least one output pixel."""
     size = draw.image()
@@ -178,10 +195,9 @@ def _pointwise_weight(draw: _Draw, channels: int, out_channels: int) -> np.ndarr
 
 
 def _depthwise_conv2d(draw: _Draw) -> Case:
-    kernel = _kernel_size(draw)
-    geometry = draw.geometry(kernel)
-    batch, size, channels = draw.batch(), _image_for(draw, kernel, geometry), draw.channels()
-    multiplier = draw.pick(1, 1, 1, 1, 2, 3, 4, 8)
+    window = draw.window()
+    kernel, geometry = draw.rows_of(window)
+    batch, size, channels, multiplier = draw.batch(), _image_for(draw, kernel, geometry), draw.channels_of(window), window.multiplier
     out_shape = (batch, *oracle.out_size(size, kernel, **geometry), channels * multiplier)
     n_multiplications = int(np.prod(out_shape)) * kernel[0] * kernel[1]
     if n_multiplications > LARGEST:
@@ -205,8 +221,10 @@ def _pointwise_conv2d(draw: _Draw) -> Case:
 
 
 def _conv2d(draw: _Draw) -> Case:
-    kernel = _kernel_size(draw)
-    geometry = draw.geometry(kernel)
+    others = [(1, 1), (2, 2), (1, 3), (3, 1), (4, 3), (3, 5), (7, 7), (1, 9)]
+    kernel = draw.pick((3, 3), (3, 3), (5, 5), draw.pick(*others))
+    stride = draw.pick(1, 1, 1, 2, 2, 3, (1, 2), (2, 1), (3, 2))
+    geometry = draw.geometry(kernel, stride, draw.pick(1, 1, 1, 1, 1, 2, 3, (1, 2), (2, 1)))
     batch, size, out_channels = draw.batch(), _image_for(draw, kernel, geometry), draw.channels()
     channels = draw.pick(1, 3, 3, draw.channels())
     out_shape = (batch, *oracle.out_size(size, kernel, **geometry), out_channels)
@@ -220,18 +238,17 @@ def _conv2d(draw: _Draw) -> Case:
 
 
 def _separable_conv2d(draw: _Draw) -> Case:
-    kernel = _kernel_size(draw)
-    geometry = draw.geometry(kernel)
-    batch, size, channels, out_channels = draw.batch(), _image_for(draw, kernel, geometry), draw.channels(), draw.channels()
-    multiplier = draw.pick(1, 1, 1, 1, 1, 2)
+    window = draw.window()
+    kernel, geometry = draw.rows_of(window)
+    batch, size, channels, out_channels = draw.batch(), _image_for(draw, kernel, geometry), draw.channels_of(window), draw.channels()
     out_size = oracle.out_size(size, kernel, **geometry)
-    middle_channels = channels * multiplier
+    middle_channels = channels * window.multiplier
     n_multiplications = batch * out_size[0] * out_size[1] * middle_channels * (kernel[0] * kernel[1] + out_channels)
     if n_multiplications > LARGEST:
         return _separable_conv2d(draw)
     arrays = {
         "x": draw.input(batch, *size, channels),
-        "depthwise_weight": _depthwise_weight(draw, kernel, channels, multiplier),
+        "depthwise_weight": _depthwise_weight(draw, kernel, channels, window.multiplier),
         "pointwise_weight": _pointwise_weight(draw, middle_channels, out_channels),
     }
     arrays |= draw.optional(0.6, depthwise_bias=draw.parameter(middle_channels))

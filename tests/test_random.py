@@ -7,6 +7,7 @@ import pytest
 import stated_order
 
 import fastdw
+from fastdw.kernels.spec import registry
 
 CHUNK = 50
 SHOWN = 3  # failures of a chunk
@@ -21,6 +22,8 @@ COUNTS = {
 
 
 def pytest_generate_tests(metafunc):
+    if "call" not in metafunc.fixturenames:
+        return
     chosen, seed = metafunc.config.getoption("--case"), metafunc.config.getoption("--seed")
     if chosen:
         only = problems.named(chosen)
@@ -40,6 +43,11 @@ def test_random_problems(call, start, count):
             failures.append(f"{type(error).__name__}: {error}\n{case.rerun(__file__)}")
     if failures:
         pytest.fail(f"{len(failures)} of {count} problems, such as\n\n" + "\n\n".join(failures[:SHOWN]), pytrace=False)
+
+
+def test_every_registered_kernel_is_drawn():
+    drawn = {plan.kernel for call in COUNTS for case in problems.cases(call, 0, 100) for plan in case.plans()}
+    assert drawn == set(registry())
 
 
 def check(case: problems.Case) -> None:
