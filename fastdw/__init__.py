@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fastdw import forks as forks  # watches for forks from here on
 
 if TYPE_CHECKING:
-    from fastdw import weights
+    from fastdw import cost, weights
     from fastdw.functional import (
         conv2d,
         dense,
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "conv2d",
+    "cost",
     "dense",
     "depthwise_conv2d",
     "explain",
@@ -41,7 +42,7 @@ __all__ = [
     "weights",
 ]
 _ELSEWHERE = {"prepare": "prepared", "fold_batch_norm": "weights"}
-_MODULES = ["weights"]
+_MODULES = ["cost", "weights"]
 
 
 def __getattr__(name: str):

@@ -24,7 +24,7 @@ LAYERS = [
     ["kernels/"],
     ["planner.py"],
     ["request.py"],
-    ["call.py", "weights.py"],
+    ["call.py", "weights.py", "cost.py"],
     ["gather.py"],
     ["functional.py"],
     ["prepared.py"],
