@@ -1,6 +1,18 @@
 """Whole networks: architectures, importers, and the plan that runs them."""
 
-from fastdw.networks.architectures import ARCHITECTURES, mobilenet_v1, mobilenet_v2
+from fastdw.networks.architectures import (
+    ARCHITECTURES,
+    deeplab_v3,
+    ds_cnn,
+    efficientnet_b0,
+    efficientnet_lite0,
+    mnasnet,
+    mobilenet_v1,
+    mobilenet_v2,
+    mobilenet_v3_large,
+    mobilenet_v3_small,
+    vww,
+)
 from fastdw.networks.graph import Graph, Quantization
 from fastdw.networks.network import Network, PlannedLayer
 from fastdw.networks.photo import load_labels, load_photo
@@ -12,10 +24,18 @@ __all__ = [
     "Network",
     "PlannedLayer",
     "Quantization",
+    "deeplab_v3",
+    "ds_cnn",
+    "efficientnet_b0",
+    "efficientnet_lite0",
     "load_labels",
     "load_photo",
     "load_tflite",
+    "mnasnet",
     "mobilenet_v1",
     "mobilenet_v2",
+    "mobilenet_v3_large",
+    "mobilenet_v3_small",
     "read_tflite",
+    "vww",
 ]

@@ -1,4 +1,4 @@
-"""The layers of a network that fastdw computes.
+"""What a layer is, and the layers that fastdw's kernels compute.
 
 A layer says what is computed: what it reads, the shape that comes out, its multiply-adds. `prepare` turns it into a call
 for inputs of known shapes. A new kind of layer, a fused block too, is a new class.
@@ -14,9 +14,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 import fastdw
+from fastdw import arguments
+from fastdw.networks.activations import Activation, activate
 from fastdw.networks.windows import NO_PADDING, Padding, Shape, output_shape2d
 
-Activation = str | tuple[float, float] | None
 Call = Callable[..., Any]  # call(*inputs, out=array)
 
 
@@ -40,6 +41,29 @@ class Layer:
         raise NotImplementedError
 
 
+def prepare_activated(function: Callable, x_shape: Shape, *weights, activation: Activation, **keywords) -> Call:
+    """A prepared call of fastdw; an activation that its kernels do not have follows it."""
+    if isinstance(activation, tuple) or activation in arguments.ACTIVATIONS:
+        return fastdw.prepare(function, x_shape, *weights, activation=activation, **keywords)
+    layer = fastdw.prepare(function, x_shape, *weights, **keywords)
+
+    def call(x: np.ndarray, out: np.ndarray, residual: np.ndarray | None = None) -> None:
+        activate(layer(x, out, residual), activation, out)
+
+    return call
+
+
+@dataclass(frozen=True, eq=False)
+class NumpyLayer(Layer):
+    """A layer that NumPy computes."""
+
+    def run(self, *inputs: np.ndarray, out: np.ndarray) -> None:
+        raise NotImplementedError
+
+    def prepare(self, threads: int | None, *input_shapes: Shape) -> Call:
+        return self.run
+
+
 @dataclass(frozen=True, eq=False)
 class Convolution(Layer):
     """act((sum + bias) + residual). A second input is the residual."""
@@ -61,11 +85,10 @@ class Convolution(Layer):
             raise ValueError(f"input: got shape {input_shapes[0]}; expected {expected} channels, as the weight {self.weight.shape} has")
 
     def prepare(self, threads: int | None, *input_shapes: Shape) -> Call:
-        function = getattr(fastdw, self.kind)
-        keywords = {**self.geometry, "activation": self.activation, "threads": threads}
+        function, keywords = getattr(fastdw, self.kind), {"activation": self.activation, "threads": threads, **self.geometry}
         if not self.has_residual:
-            return fastdw.prepare(function, input_shapes[0], self.weight, self.bias, **keywords)
-        layer = fastdw.prepare(function, input_shapes[0], self.weight, self.bias, residual=True, **keywords)
+            return prepare_activated(function, input_shapes[0], self.weight, self.bias, **keywords)
+        layer = prepare_activated(function, input_shapes[0], self.weight, self.bias, residual=True, **keywords)
         return lambda x, residual, out: layer(x, out=out, residual=residual)
 
 
@@ -153,7 +176,7 @@ class Dense(Layer):
         return prod(input_shapes[0]) * self.weight.shape[1]
 
     def prepare(self, threads: int | None, *input_shapes: Shape) -> Call:
-        return fastdw.prepare(fastdw.dense, input_shapes[0], self.weight, self.bias, activation=self.activation, threads=threads)
+        return prepare_activated(fastdw.dense, input_shapes[0], self.weight, self.bias, activation=self.activation, threads=threads)
 
 
 @dataclass(frozen=True, eq=False)

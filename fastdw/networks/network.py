@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from fastdw import arguments
+from fastdw.networks.arranging import Reshape
 from fastdw.networks.buffers import Lifetime, place
 from fastdw.networks.folding import fold
 from fastdw.networks.graph import INPUT, Graph
 from fastdw.networks.layers import Call, Layer
-from fastdw.networks.numpy_layers import Reshape
 from fastdw.networks.windows import Shape
 from fastdw.packing import aligned_empty
 

@@ -14,7 +14,8 @@ import numpy as np
 from fastdw.networks.graph import INPUT, Graph, Quantization
 from fastdw.networks.network import Network
 from fastdw.networks.tflite_file import Model, Tensor, read_model
-from fastdw.networks.tflite_operators import CONVERSIONS, Step, only
+from fastdw.networks.tflite_operators import CONVERSIONS
+from fastdw.networks.tflite_step import Step, only
 
 
 def load_tflite(path: str | PathLike[str], *, threads: int | None = None) -> Network:

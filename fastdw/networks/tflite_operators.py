@@ -3,133 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from fastdw.networks.graph import Graph
-from fastdw.networks.layers import Activation, Conv2D, Dense, DepthwiseConv2D, GlobalAveragePool2D, Layer, PointwiseConv2D
-from fastdw.networks.numpy_layers import Add, AveragePool2D, Clamp, Logistic, MaxPool2D, Pad, Reshape, Softmax
-from fastdw.networks.tflite_file import Model, Operator, Tensor
-from fastdw.networks.windows import NO_PADDING, Padding, Shape, same_padding2d
+from fastdw.networks.activations import Activation
+from fastdw.networks.arranging import Concatenate, Pad, Reshape, ResizeBilinear, Transpose
+from fastdw.networks.elementwise import Activate, Add, Binary, Multiply, Softmax
+from fastdw.networks.layers import Conv2D, Dense, DepthwiseConv2D, GlobalAveragePool2D, PointwiseConv2D
+from fastdw.networks.pooling import AveragePool2D, MaxPool2D
+from fastdw.networks.tflite_step import Step
+from fastdw.networks.windows import NO_PADDING
 
-ACTIVATIONS: dict[int, Activation] = {0: None, 1: "relu", 2: (-1.0, 1.0), 3: "relu6"}
-SAME, VALID = 0, 1
 DEFAULT_WEIGHTS_FORMAT = 0
-
-
-@dataclass(frozen=True)
-class Step:
-    """One operator under conversion: what came before it, and what conversions ask about it."""
-
-    model: Model
-    graph: Graph
-    values: dict[int, str]  # what tensors are called in the graph
-    constants: dict[int, np.ndarray]  # tensors that operators on constants gave
-    operator: Operator
-
-    @property
-    def name(self) -> str:
-        return f"{self.operator.name.lower()}_{self.operator.index}"
-
-    @property
-    def output(self) -> Tensor:
-        return self.model.tensors[only(self.operator.outputs, "outputs")]
-
-    def has_input(self, position: int) -> bool:
-        return position < len(self.operator.inputs) and self.operator.inputs[position] >= 0
-
-    def input(self, position: int) -> Tensor:
-        if not self.has_input(position):
-            raise ValueError(f"input {position}: got none; expected a tensor")
-        return self.model.tensors[self.operator.inputs[position]]
-
-    def is_constant(self, position: int) -> bool:
-        tensor = self.input(position)
-        return tensor.index in self.constants or (tensor.index not in self.values and tensor.data is not None)
-
-    def constant(self, position: int) -> np.ndarray:
-        tensor = self.input(position)
-        return self.constants[tensor.index] if tensor.index in self.constants else tensor.values()
-
-    def value(self, position: int = 0) -> str:
-        """The graph's name for an input."""
-        tensor = self.input(position)
-        if tensor.index not in self.values:
-            raise ValueError(f"tensor {tensor.index}: got an input that no operator before gives; expected one that is given before")
-        return self.values[tensor.index]
-
-    def shape(self, position: int = 0) -> Shape:
-        return self.graph.shapes[self.value(position)]
-
-    def option(self, name: str) -> Any:
-        if self.operator.options is None:
-            raise ValueError("options: got none; expected them")
-        return self.operator.options[name]
-
-    def weight(self, n_axes: int) -> np.ndarray:
-        weight = self.constant(1)
-        if weight.ndim != n_axes:
-            raise ValueError(f"weight: got shape {weight.shape}; expected {n_axes} axes")
-        return weight
-
-    def bias(self, n_channels: int) -> np.ndarray | None:
-        if not self.has_input(2):
-            return None
-        bias = self.constant(2)
-        if bias.shape != (n_channels,):
-            raise ValueError(f"bias: got shape {bias.shape}; expected ({n_channels},)")
-        return bias
-
-    def activation(self) -> Activation:
-        code = self.option("FusedActivationFunction")
-        if code not in ACTIVATIONS:
-            raise ValueError(f"fused activation: got {code}, which is not supported; expected one of {tuple(ACTIVATIONS)}")
-        return ACTIVATIONS[code]
-
-    def sum_activation(self) -> Activation:
-        """The fused activation of an operator whose output has a scale of its own."""
-        activation = self.activation()
-        return implied_activation(self.output) if activation is None else activation
-
-    def pair(self, rows: str, cols: str) -> tuple[int, int]:
-        sizes = self.option(rows), self.option(cols)
-        if min(sizes) < 1:
-            raise ValueError(f"{rows}, {cols}: got {sizes}; expected at least 1")
-        return sizes
-
-    def stride(self) -> tuple[int, int]:
-        return self.pair("StrideH", "StrideW")
-
-    def padding(self, window: tuple[int, int], dilation: tuple[int, int] = (1, 1)) -> Padding:
-        code = self.option("Padding")
-        if code not in (SAME, VALID):
-            raise ValueError(f"padding: got {code}; expected 0 (same) or 1 (valid)")
-        if code == VALID or len(self.shape()) != 4:
-            return NO_PADDING
-        return same_padding2d(self.shape(), window, self.stride(), dilation)
-
-    def add(self, layer: Layer) -> str:
-        return self.graph.add(layer)
-
-
-def only(indices: tuple[int, ...], what: str) -> int:
-    if len(indices) != 1 or indices[0] < 0:
-        raise ValueError(f"{what}: got {len(indices)}; expected 1")
-    return indices[0]
-
-
-def implied_activation(output: Tensor) -> Activation:
-    """The activation that a quantised output stands for by its range alone.
-
-    Older converters drop a relu or relu6 where the integers cannot express anything outside it: a range that starts at exactly 0.
-    """
-    if output.dtype.itemsize != 1 or not output.is_quantised or output.scale.size != 1:
-        return None
-    scale, zero_point = output.quantisation()
-    integers = np.iinfo(output.dtype)
-    return (0.0, float((integers.max - zero_point) * scale)) if zero_point == integers.min else None
 
 
 def convert_conv2d(step: Step) -> str:
@@ -177,12 +62,32 @@ def convert_fully_connected(step: Step) -> str:
     return value
 
 
-def convert_add(step: Step) -> str:
-    activation = step.sum_activation()
-    constants = [position for position in (0, 1) if step.is_constant(position)]
-    if not constants:
-        return step.add(Add(step.name, (step.value(0), step.value(1)), activation=activation))
-    return step.add(Add(step.name, (step.value(1 - constants[0]),), constant=step.constant(constants[0]), activation=activation))
+def convert_binary(kind: type[Binary]) -> Callable[[Step], str]:
+    def convert(step: Step) -> str:
+        activation = step.sum_activation()
+        constants = [position for position in (0, 1) if step.is_constant(position)]
+        if not constants:
+            return step.add(kind(step.name, (step.value(0), step.value(1)), activation=activation))
+        return step.add(kind(step.name, (step.value(1 - constants[0]),), constant=step.constant(constants[0]), activation=activation))
+
+    return convert
+
+
+def convert_with_inverse(kind: type[Binary], inverse: Callable[[np.ndarray], np.ndarray]) -> Callable[[Step], str]:
+    """Subtraction of a constant, and division by one."""
+
+    def convert(step: Step) -> str:
+        constant = inverse(step.constant(1))
+        if not np.isfinite(constant).all():
+            raise ValueError("divisor: got a number near 0; expected other ones")
+        return step.add(kind(step.name, (step.value(0),), constant=constant, activation=step.sum_activation()))
+
+    return convert
+
+
+def reciprocal(divisor: np.ndarray) -> np.ndarray:
+    with np.errstate(divide="ignore", over="ignore"):
+        return np.float32(1) / divisor
 
 
 def convert_average_pool(step: Step) -> str:
@@ -193,7 +98,7 @@ def convert_average_pool(step: Step) -> str:
             AveragePool2D(step.name, (step.value(),), window=window, stride=step.stride(), padding=padding, activation=activation)
         )
     mean = step.add(GlobalAveragePool2D(step.name, (step.value(),), keepdims=True))
-    return mean if activation is None else step.add(Clamp(f"{step.name}_clamp", (mean,), activation=activation))
+    return mean if activation is None else step.add(Activate(f"{step.name}_activation", (mean,), activation=activation))
 
 
 def convert_max_pool(step: Step) -> str:
@@ -228,12 +133,35 @@ def convert_softmax(step: Step) -> str:
     return step.add(Softmax(step.name, (step.value(),), beta=beta))
 
 
-def convert_logistic(step: Step) -> str:
-    return step.add(Logistic(step.name, (step.value(),)))
+def convert_activation(activation: Activation) -> Callable[[Step], str]:
+    return lambda step: step.add(Activate(step.name, (step.value(),), activation=activation))
 
 
-def convert_clamp(activation: Activation) -> Callable[[Step], str]:
-    return lambda step: step.add(Clamp(step.name, (step.value(),), activation=activation))
+def convert_gelu(step: Step) -> str:
+    if step.option("Approximate"):
+        raise ValueError("approximate: got True, which is not supported; expected False")
+    return step.add(Activate(step.name, (step.value(),), activation="gelu"))
+
+
+def convert_concatenation(step: Step) -> str:
+    values = tuple(step.value(position) for position in range(len(step.operator.inputs)))
+    if not values:
+        raise ValueError("inputs: got none; expected at least one")
+    joined = step.add(Concatenate(step.name, values, axis=step.option("Axis")))
+    activation = step.activation()
+    return joined if activation is None else step.add(Activate(f"{step.name}_activation", (joined,), activation=activation))
+
+
+def convert_resize_bilinear(step: Step) -> str:
+    size = step.input(1).integers()
+    if len(size) != 2 or min(size) < 1:
+        raise ValueError(f"size: got {size}; expected a height and a width of at least 1")
+    ways = {"align_corners": bool(step.option("AlignCorners")), "half_pixel_centers": bool(step.option("HalfPixelCenters"))}
+    return step.add(ResizeBilinear(step.name, (step.value(),), size=(size[0], size[1]), **ways))
+
+
+def convert_transpose(step: Step) -> str:
+    return step.add(Transpose(step.name, (step.value(),), axes=step.input(1).integers()))
 
 
 def convert_quantization(step: Step) -> str | np.ndarray:
@@ -245,7 +173,10 @@ CONVERSIONS: dict[str, Callable[[Step], str | np.ndarray]] = {
     "CONV_2D": convert_conv2d,
     "DEPTHWISE_CONV_2D": convert_depthwise_conv2d,
     "FULLY_CONNECTED": convert_fully_connected,
-    "ADD": convert_add,
+    "ADD": convert_binary(Add),
+    "SUB": convert_with_inverse(Add, np.negative),
+    "MUL": convert_binary(Multiply),
+    "DIV": convert_with_inverse(Multiply, reciprocal),
     "AVERAGE_POOL_2D": convert_average_pool,
     "MAX_POOL_2D": convert_max_pool,
     "MEAN": convert_mean,
@@ -253,10 +184,17 @@ CONVERSIONS: dict[str, Callable[[Step], str | np.ndarray]] = {
     "RESHAPE": convert_reshape,
     "SQUEEZE": convert_reshape,
     "SOFTMAX": convert_softmax,
-    "LOGISTIC": convert_logistic,
-    "RELU": convert_clamp("relu"),
-    "RELU6": convert_clamp("relu6"),
-    "RELU_N1_TO_1": convert_clamp((-1.0, 1.0)),
+    "LOGISTIC": convert_activation("sigmoid"),
+    "RELU": convert_activation("relu"),
+    "RELU6": convert_activation("relu6"),
+    "RELU_N1_TO_1": convert_activation((-1.0, 1.0)),
+    "RELU_0_TO_1": convert_activation((0.0, 1.0)),
+    "HARD_SWISH": convert_activation("hard_swish"),
+    "TANH": convert_activation("tanh"),
+    "GELU": convert_gelu,
+    "CONCATENATION": convert_concatenation,
+    "RESIZE_BILINEAR": convert_resize_bilinear,
+    "TRANSPOSE": convert_transpose,
     "QUANTIZE": convert_quantization,
     "DEQUANTIZE": convert_quantization,
 }

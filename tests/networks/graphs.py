@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastdw.networks.graph import INPUT, Graph
-from fastdw.networks.layers import Conv2D, DepthwiseConv2D, PointwiseConv2D
+from fastdw.networks.layers import Conv2D, DepthwiseConv2D, Layer, PointwiseConv2D
 
 
 def value(*shape: int, seed: int = 0) -> np.ndarray:
@@ -31,3 +31,10 @@ def meaning(graph: Graph, x: np.ndarray) -> np.ndarray:
         layer.prepare(1, *graph.input_shapes(layer))(*[values[name] for name in layer.inputs], out=out)
         values[layer.name] = out
     return values[graph.output]
+
+
+def run_layer(layer: Layer, *inputs: np.ndarray) -> np.ndarray:
+    shapes = [x.shape for x in inputs]
+    out = np.full(layer.output_shape(*shapes), np.nan, np.float32)
+    layer.prepare(1, *shapes)(*inputs, out=out)
+    return out

@@ -5,9 +5,12 @@ import pytest
 from graphs import conv, depthwise, meaning, pointwise, value
 
 from fastdw.networks import Network
+from fastdw.networks.arranging import Pad
+from fastdw.networks.elementwise import Activate, Add, Multiply
 from fastdw.networks.folding import fold
 from fastdw.networks.graph import INPUT, Graph
-from fastdw.networks.numpy_layers import Add, Clamp, MaxPool2D, Pad
+from fastdw.networks.layers import DepthwiseConv2D
+from fastdw.networks.pooling import MaxPool2D
 
 SAME = ((1, 1), (1, 1))
 
@@ -45,9 +48,9 @@ def test_of_two_convolutions_the_later_takes_the_addition():
 
 def test_a_convolution_moves_behind_what_is_added_to_it():
     graph = start(
-        pointwise("a", INPUT, 4, 4), Clamp("b", (INPUT,)), MaxPool2D("c", ("b",), window=(1, 1), stride=(1, 1)), Add("sum", ("a", "c"))
+        pointwise("a", INPUT, 4, 4), Activate("b", (INPUT,)), MaxPool2D("c", ("b",), window=(1, 1), stride=(1, 1)), Add("sum", ("a", "c"))
     )
-    folded = check(graph, ["clamp", "max_pool2d", "pointwise_conv2d"])
+    folded = check(graph, ["activation", "max_pool2d", "pointwise_conv2d"])
     assert folded.layers[-1].inputs == (INPUT, "c")
 
 
@@ -89,17 +92,19 @@ def test_one_residual_only():
 
 @pytest.mark.parametrize("activation", ["relu", "relu6", (-1.0, 2.0)])
 def test_an_activation_joins_its_producer(activation):
-    graph = start(pointwise("a", INPUT, 4, 4), Add("s", ("a", INPUT)), Clamp("r", ("s",), activation=activation))
+    graph = start(pointwise("a", INPUT, 4, 4), Add("s", ("a", INPUT)), Activate("r", ("s",), activation=activation))
     folded = check(graph, ["pointwise_conv2d"])
     assert folded.layers[0].activation == activation
 
 
 def test_a_second_activation_stays():
-    check(start(pointwise("a", INPUT, 4, 4, activation="relu"), Clamp("r", ("a",), activation="relu6")), ["pointwise_conv2d", "clamp"])
+    check(
+        start(pointwise("a", INPUT, 4, 4, activation="relu"), Activate("r", ("a",), activation="relu6")), ["pointwise_conv2d", "activation"]
+    )
 
 
 def test_an_activation_between_convolution_and_addition():
-    check(start(pointwise("a", INPUT, 4, 4), Clamp("r", ("a",)), Add("s", ("r", INPUT))), ["pointwise_conv2d", "add"])
+    check(start(pointwise("a", INPUT, 4, 4), Activate("r", ("a",)), Add("s", ("r", INPUT))), ["pointwise_conv2d", "add"])
 
 
 @pytest.mark.parametrize("make", [depthwise, lambda name, x, channels, **keywords: conv(name, x, channels, 5, **keywords)])
@@ -133,3 +138,64 @@ def test_layers_that_nothing_needs_are_left_out():
     graph = start(pointwise("a", INPUT, 4, 4), pointwise("b", "a", 4, 3), pointwise("c", "a", 4, 2))
     graph.output = "b"
     check(graph, ["pointwise_conv2d", "pointwise_conv2d"])
+
+
+def batch_normalised(make) -> Graph:
+    """A convolution, a factor and a summand of each channel, relu6."""
+    graph = start(make("a", INPUT, 4))
+    channels = graph.output_shape[-1]
+    graph.add(Multiply("m", ("a",), constant=value(channels, seed=2)))
+    graph.add(Add("s", ("m",), constant=value(1, 1, 1, channels, seed=3)))
+    graph.add(Activate("r", ("s",), activation="relu6"))
+    return graph
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda *where: depthwise(*where, padding=SAME),
+        lambda name, x, channels: DepthwiseConv2D(name, (x,), value(3, 3, channels, 2)),
+        lambda *where: conv(*where, 5, padding=SAME),
+        lambda *where: pointwise(*where, 5),
+    ],
+)
+def test_batch_normalisation_joins_the_convolution(make):
+    graph = batch_normalised(make)
+    folded = check(graph, [graph.layers[0].kind])
+    assert folded.layers[0].activation == "relu6"
+
+
+@pytest.mark.parametrize("constant", [value(1), value(6, 5, 4), value(5, 1), np.full(4, 3e38, np.float32)])
+def test_other_factors_stay(constant):
+    graph = start(pointwise("a", INPUT, 4, 4), Multiply("m", ("a",), constant=constant))
+    assert [layer.kind for layer in fold(graph).layers] == ["pointwise_conv2d", "multiply"]
+
+
+def test_a_factor_after_an_activation_or_a_residual_stays():
+    factor = value(4, seed=2)
+    check(start(pointwise("a", INPUT, 4, 4, activation="relu"), Multiply("m", ("a",), constant=factor)), ["pointwise_conv2d", "multiply"])
+    graph = start(pointwise("a", INPUT, 4, 4), Add("s", ("a", INPUT)), Multiply("m", ("s",), constant=factor))
+    check(graph, ["pointwise_conv2d", "multiply"])
+
+
+@pytest.mark.parametrize("after", [pointwise("a", INPUT, 4, 4), MaxPool2D("a", (INPUT,), window=(2, 2), stride=(2, 2))])
+def test_hard_swish_written_out(after):
+    graph = start(
+        after,
+        Add("three", ("a",), constant=np.float32([3]), activation="relu6"),
+        Multiply("sixth", ("three",), constant=np.array(1 / 6, np.float32)),
+        Multiply("m", ("sixth", "a")),
+    )
+    folded = check(graph, [after.kind])
+    assert folded.layers[0].activation == "hard_swish"
+
+
+def test_silu_written_out():
+    graph = start(pointwise("a", INPUT, 4, 4), Activate("s", ("a",), activation="sigmoid"), Multiply("m", ("a", "s")))
+    folded = check(graph, ["pointwise_conv2d"])
+    assert folded.layers[0].activation == "silu"
+
+
+def test_a_gate_of_another_value_stays():
+    graph = start(pointwise("a", INPUT, 4, 4), Activate("s", ("a",), activation="sigmoid"), Multiply("m", (INPUT, "s")))
+    check(graph, ["pointwise_conv2d", "multiply"])

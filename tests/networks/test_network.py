@@ -8,9 +8,10 @@ import pytest
 from graphs import conv, depthwise, meaning, pointwise, value
 
 from fastdw.networks import Graph, Network
+from fastdw.networks.arranging import Reshape
+from fastdw.networks.elementwise import Add, Softmax
 from fastdw.networks.graph import INPUT
 from fastdw.networks.layers import Dense, GlobalAveragePool2D
-from fastdw.networks.numpy_layers import Add, Reshape, Softmax
 
 SAME = ((1, 1), (1, 1))
 

@@ -93,7 +93,7 @@ def test_pools(tmp_path, kind, window, stride, padding, out):
 def test_average_pool_of_the_whole_image_is_global(tmp_path):
     model = TinyModel(1, 9, 7, 3)
     pool(model, "AVERAGE_POOL_2D", 0, (1, 1, 1, 3), (9, 7), (9, 7), VALID, activation=RELU)
-    check(model, tmp_path, kinds=["global_average_pool2d", "clamp"])
+    check(model, tmp_path, kinds=["global_average_pool2d", "activation"])
 
 
 @pytest.mark.parametrize(("axes", "keep", "output_shape"), [((1, 2), False, (1, 3)), ((-2, 1), True, (1, 1, 1, 3))])
@@ -118,12 +118,56 @@ def test_pad_becomes_padding_of_the_convolution(tmp_path, padding, out):
 
 
 @pytest.mark.parametrize(
-    ("name", "options"), [("SOFTMAX", "SoftmaxOptions"), ("LOGISTIC", ""), ("RELU", ""), ("RELU6", ""), ("RELU_N1_TO_1", "")]
+    ("name", "options", "fields"),
+    [
+        ("SOFTMAX", "SoftmaxOptions", {"beta": 0.5}),
+        ("GELU", "GeluOptions", {"approximate": False}),
+        *[(name, "", {}) for name in ("LOGISTIC", "RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1", "HARD_SWISH", "TANH")],
+    ],
 )
-def test_elementwise(tmp_path, name, options):
+def test_elementwise(tmp_path, name, options, fields):
     model = TinyModel(2, 11)
-    fields = {"beta": 0.5} if options else {}
     model.operator(name, [0], (2, 11), options=options, **fields)
+    check(model, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["ADD", "SUB", "MUL", "DIV"])
+@pytest.mark.parametrize("shape", [(3,), (1, 1, 3), (5, 4, 3), ()])
+def test_a_constant_operand(tmp_path, name, shape):
+    model = TinyModel(1, 5, 4, 3)
+    constant = model.constant(np.abs(random(*shape)) + 0.5)
+    model.operator(name, [0, constant], (1, 5, 4, 3), options=f"{name.title()}Options", fusedActivationFunction=RELU)
+    check(model, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["ADD", "MUL"])
+def test_two_operands_of_which_one_is_broadcast(tmp_path, name):
+    model = TinyModel(1, 5, 4, 3)
+    mean = model.operator("MEAN", [0, model.constant([1, 2], np.int32)], (1, 1, 1, 3), options="ReducerOptions", keepDims=True)
+    model.operator(name, [mean, 0], (1, 5, 4, 3), options=f"{name.title()}Options", fusedActivationFunction=RELU6)
+    check(model, tmp_path)
+
+
+@pytest.mark.parametrize("axis", [2, -1])
+def test_concatenation(tmp_path, axis):
+    model = TinyModel(1, 5, 4, 3)
+    x = model.operator("RELU6", [0], (1, 5, 4, 3))
+    shape = (1, 5, 4, 9) if axis == -1 else (1, 5, 12, 3)
+    model.operator("CONCATENATION", [0, x, 0], shape, options="ConcatenationOptions", axis=axis)
+    check(model, tmp_path)
+
+
+@pytest.mark.parametrize("size", [(9, 13), (3, 2), (5, 4), (1, 1)])
+@pytest.mark.parametrize("way", [{}, {"alignCorners": True}, {"halfPixelCenters": True}])
+def test_resize_bilinear(tmp_path, size, way):
+    model = TinyModel(1, 5, 4, 3)
+    model.operator("RESIZE_BILINEAR", [0, model.constant(size, np.int32)], (1, *size, 3), options="ResizeBilinearOptions", **way)
+    check(model, tmp_path)
+
+
+def test_transpose(tmp_path):
+    model = TinyModel(1, 5, 4, 3)
+    model.operator("TRANSPOSE", [0, model.constant([0, 3, 1, 2], np.int32)], (1, 3, 5, 4), options="TransposeOptions")
     check(model, tmp_path)
 
 

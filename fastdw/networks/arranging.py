@@ -1,0 +1,124 @@
+"""Layers that move elements: reshape, pad, concatenate, resize."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import prod
+
+import numpy as np
+
+from fastdw.networks.layers import NumpyLayer
+from fastdw.networks.windows import Shape
+
+
+@dataclass(frozen=True, eq=False)
+class Reshape(NumpyLayer):
+    kind = "reshape"
+    shape: Shape = field(default=(-1,), kw_only=True)
+
+    def output_shape(self, *input_shapes: Shape) -> Shape:
+        n_elements, known = prod(input_shapes[0]), prod(size for size in self.shape if size != -1)
+        shape = tuple(n_elements // max(known, 1) if size == -1 else size for size in self.shape)
+        if self.shape.count(-1) > 1 or min(shape, default=1) < 1 or prod(shape) != n_elements:
+            raise ValueError(f"shape: got {self.shape}; expected the {n_elements} elements of {input_shapes[0]}")
+        return shape
+
+    def run(self, *inputs: np.ndarray, out: np.ndarray) -> None:
+        np.copyto(out, inputs[0].reshape(out.shape))
+
+
+@dataclass(frozen=True, eq=False)
+class Transpose(NumpyLayer):
+    """The axes in another order, as np.transpose."""
+
+    kind = "transpose"
+    axes: tuple[int, ...] = field(kw_only=True)
+
+    def output_shape(self, *input_shapes: Shape) -> Shape:
+        shape = input_shapes[0]
+        if sorted(self.axes) != list(range(len(shape))):
+            raise ValueError(f"axes: got {self.axes}; expected each axis of {shape} once")
+        return tuple(shape[axis] for axis in self.axes)
+
+    def run(self, *inputs: np.ndarray, out: np.ndarray) -> None:
+        np.copyto(out, inputs[0].transpose(self.axes))
+
+
+@dataclass(frozen=True, eq=False)
+class Pad(NumpyLayer):
+    """Zeros around the image: padding is (before, after) of each axis."""
+
+    kind = "pad"
+    padding: tuple[tuple[int, int], ...] = field(kw_only=True)
+
+    def output_shape(self, *input_shapes: Shape) -> Shape:
+        shape = input_shapes[0]
+        if len(self.padding) != len(shape) or min(map(min, self.padding), default=0) < 0:
+            raise ValueError(f"padding: got {self.padding}; expected two sizes for each axis of {shape}")
+        return tuple(size + sum(around) for size, around in zip(shape, self.padding, strict=True))
+
+    def run(self, *inputs: np.ndarray, out: np.ndarray) -> None:
+        out[...] = 0
+        inside = tuple(slice(before, before + size) for size, (before, _) in zip(inputs[0].shape, self.padding, strict=True))
+        out[inside] = inputs[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Concatenate(NumpyLayer):
+    """The inputs one after the other along an axis."""
+
+    kind = "concatenate"
+    axis: int = field(default=-1, kw_only=True)
+
+    def output_shape(self, *input_shapes: Shape) -> Shape:
+        first = input_shapes[0]
+        if not -len(first) <= self.axis < len(first):
+            raise ValueError(f"axis: got {self.axis}; expected one of the {len(first)} of {first}")
+        axis = self.axis % len(first)
+        if len({(*shape[:axis], *shape[axis + 1 :]) for shape in input_shapes}) > 1:
+            shapes = " and ".join(map(str, input_shapes))
+            raise ValueError(f"inputs: got shapes {shapes}; expected shapes that differ on axis {axis} alone")
+        return (*first[:axis], sum(shape[axis] for shape in input_shapes), *first[axis + 1 :])
+
+    def run(self, *inputs: np.ndarray, out: np.ndarray) -> None:
+        np.concatenate(inputs, axis=self.axis, out=out)
+
+
+@dataclass(frozen=True, eq=False)
+class ResizeBilinear(NumpyLayer):
+    """An image of another height and width: each output lies between two rows and two columns of the input.
+
+    Output i lies at input i * scale, at (i + 1/2) * scale - 1/2 with half_pixel_centers; scale = in / out, or
+    (in - 1) / (out - 1) with align_corners. Outside the image its edge counts.
+    """
+
+    kind = "resize_bilinear"
+    size: tuple[int, int] = field(kw_only=True)
+    align_corners: bool = field(default=False, kw_only=True)
+    half_pixel_centers: bool = field(default=False, kw_only=True)
+
+    def output_shape(self, *input_shapes: Shape) -> Shape:
+        shape = input_shapes[0]
+        if len(shape) != 4:
+            raise ValueError(f"input: got shape {shape}; expected [batch, height, width, channels]")
+        return (shape[0], *self.size, shape[3])
+
+    def neighbours(self, size: int, out_size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of each output: the input before it, the one after it, and how far between them it lies."""
+        aligned = self.align_corners and out_size > 1
+        scale = (size - 1) / (out_size - 1) if aligned else size / out_size
+        place = np.arange(out_size) * scale
+        if self.half_pixel_centers:
+            place += (scale - 1) / 2
+        place = np.clip(place, 0, size - 1)
+        before = place.astype(np.intp)
+        return before, np.minimum(before + 1, size - 1), (place - before).astype(np.float32)
+
+    def run(self, *inputs: np.ndarray, out: np.ndarray) -> None:
+        x = inputs[0]
+        left, right, across = self.neighbours(x.shape[2], out.shape[2])
+        across = across[:, None]
+        for row, (above, below, down) in enumerate(zip(*self.neighbours(x.shape[1], out.shape[1]), strict=True)):
+            line = x[:, above] + (x[:, below] - x[:, above]) * down
+            start = line[:, left]
+            np.add(start, (line[:, right] - start) * across, out=out[:, row])

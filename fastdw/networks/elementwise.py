@@ -1,0 +1,71 @@
+"""Layers that treat each element by itself, and softmax."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from fastdw.networks.activations import Activation, activate
+from fastdw.networks.layers import NumpyLayer
+from fastdw.networks.windows import Shape
+
+
+@dataclass(frozen=True, eq=False)
+class Binary(NumpyLayer):
+    """act(a op b), or act(a op constant); broadcasts as NumPy does."""
+
+    operation: ClassVar[np.ufunc]
+    constant: np.ndarray | None = field(default=None, repr=False, kw_only=True)
+    activation: Activation = field(default=None, kw_only=True)
+
+    def output_shape(self, *input_shapes: Shape) -> Shape:
+        shapes = input_shapes if self.constant is None else (*input_shapes, self.constant.shape)
+        try:
+            return np.broadcast_shapes(*shapes)
+        except ValueError:
+            raise ValueError(f"inputs: got shapes {' and '.join(map(str, shapes))}; expected shapes that broadcast") from None
+
+    def run(self, *inputs: np.ndarray, out: np.ndarray) -> None:
+        a, b = inputs if self.constant is None else (inputs[0], self.constant)
+        self.operation(a, b, out=out)
+        activate(out, self.activation, out)
+
+
+@dataclass(frozen=True, eq=False)
+class Add(Binary):
+    kind = "add"
+    operation = np.add
+
+
+@dataclass(frozen=True, eq=False)
+class Multiply(Binary):
+    kind = "multiply"
+    operation = np.multiply
+
+
+@dataclass(frozen=True, eq=False)
+class Activate(NumpyLayer):
+    """An activation that stands alone."""
+
+    kind = "activation"
+    activation: Activation = field(default="relu", kw_only=True)
+
+    def run(self, *inputs: np.ndarray, out: np.ndarray) -> None:
+        activate(inputs[0], self.activation, out)
+
+
+@dataclass(frozen=True, eq=False)
+class Softmax(NumpyLayer):
+    """exp(beta * x) / sum(exp(beta * x)) over the last axis"""
+
+    kind = "softmax"
+    beta: float = field(default=1.0, kw_only=True)
+
+    def run(self, *inputs: np.ndarray, out: np.ndarray) -> None:
+        np.subtract(inputs[0], np.maximum.reduce(inputs[0], axis=-1, keepdims=True), out=out)
+        if self.beta != 1:
+            out *= np.float32(self.beta)
+        np.exp(out, out=out)
+        out /= np.add.reduce(out, axis=-1, keepdims=True)
