@@ -9,6 +9,7 @@ from fastdw import forks as forks  # watches for forks from here on
 
 if TYPE_CHECKING:
     from fastdw import cost, weights
+    from fastdw.decoupling import Decoupled, decouple
     from fastdw.functional import (
         conv2d,
         dense,
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "Decoupled",
     "conv2d",
     "cost",
+    "decouple",
     "dense",
     "depthwise_conv2d",
     "explain",
@@ -41,7 +44,7 @@ __all__ = [
     "separable_conv2d",
     "weights",
 ]
-_ELSEWHERE = {"prepare": "prepared", "fold_batch_norm": "weights"}
+_ELSEWHERE = {"Decoupled": "decoupling", "decouple": "decoupling", "prepare": "prepared", "fold_batch_norm": "weights"}
 _MODULES = ["cost", "weights"]
 
 

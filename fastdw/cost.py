@@ -114,7 +114,7 @@ def pointwise(x_shape, out_channels, *, bias=False, name="pointwise") -> Cost:
 def separable(x_shape, out_channels, kernel=3, *, multiplier=1, stride=1, padding="same", dilation=1, bias=False, name="separable") -> Cost:
     """The cost of separable_conv2d: depthwise, then pointwise. Arguments and errors as for regular."""
     first = depthwise(x_shape, kernel, multiplier=multiplier, stride=stride, padding=padding, dilation=dilation, bias=bias)
-    return _chain(name, [first, pointwise(first.out_shape, out_channels, bias=bias)])
+    return chain(name, [first, pointwise(first.out_shape, out_channels, bias=bias)])
 
 
 def inverted_residual(
@@ -130,7 +130,7 @@ def inverted_residual(
         shape = parts[-1].out_shape
     parts.append(depthwise(shape, kernel, stride=stride, padding=padding, dilation=dilation, bias=bias))
     parts.append(pointwise(parts[-1].out_shape, out_channels, bias=bias, name="project"))
-    return _chain(name, parts)
+    return chain(name, parts)
 
 
 def network(graph: Any) -> Cost:
@@ -172,7 +172,7 @@ def _plan(
     return planner.plan(lay(request, problem, contiguous(out_shape))[0]), out_shape
 
 
-def _chain(name: str, parts: Sequence[Cost]) -> Cost:
+def chain(name: str, parts: Sequence[Cost]) -> Cost:
     """Layers of which each reads only what the one before it gives."""
     between = sum(2 * FLOAT_BYTES * math.prod(part.out_shape) for part in parts[:-1])
     moved = sum(part.bytes_moved for part in parts) - between

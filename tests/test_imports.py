@@ -27,7 +27,7 @@ LAYERS = [
     ["call.py", "weights.py", "cost.py"],
     ["gather.py"],
     ["functional.py"],
-    ["prepared.py"],
+    ["prepared.py", "decoupling.py"],
     ["__init__.py"],
     ["networks/"],
     ["cli/", "__main__.py"],
