@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         pack_pointwise,
         pointwise_conv2d,
         separable_conv2d,
+        use_profile,
     )
     from fastdw.prepared import prepare
     from fastdw.weights import fold_batch_norm
@@ -42,6 +43,7 @@ __all__ = [
     "pointwise_conv2d",
     "prepare",
     "separable_conv2d",
+    "use_profile",
     "weights",
 ]
 _ELSEWHERE = {"Decoupled": "decoupling", "decouple": "decoupling", "prepare": "prepared", "fold_batch_norm": "weights"}

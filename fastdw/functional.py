@@ -10,12 +10,14 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
+from os import PathLike
+from pathlib import Path
 
 import numpy as np
 
-from fastdw import arguments
+from fastdw import arguments, planner, profile_files
 from fastdw.call import plan_of
-from fastdw.gather import checked_call, gather, gather_separable, pack, run
+from fastdw.gather import checked_call, forget_calls, gather, gather_separable, pack, run
 from fastdw.kernels.spec import Plan, SeparablePlan
 from fastdw.packing import PackedWeight, aligned_empty
 from fastdw.problem import CONV, DENSE, DEPTHWISE, POINTWISE, POOL
@@ -219,6 +221,25 @@ def explain(function: Callable, *args, **keywords) -> Plan | SeparablePlan:
         (first, _, shape), (second, _, _) = (plan_of(gathered[0]) for gathered in gather_separable(**given, hidden=contiguous))
         return SeparablePlan(first, second, 4 * math.prod(shape))
     return plan_of(gather(kind, **given)[0])[0]
+
+
+def use_profile(profile: str | PathLike | None) -> None:
+    """From now on plan with the measured plans of a file. Layers that are prepared already keep their plans.
+
+    Args:
+      profile: the path of a profile; "off": the kernels' own choices; None: what FASTDW_PROFILE names, else this machine's own.
+        Nothing but the speed of calls depends on it.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      fastdw.profile.ProfileError, a ValueError: it is damaged, of another machine or of a newer schema.
+    """
+    if profile is not None and profile not in profile_files.OFF:
+        profile = Path(profile).expanduser().absolute()
+        profile_files.read_own(profile)
+    profile_files.choose(None if profile is None else str(profile))
+    planner.forget()
+    forget_calls()
 
 
 def kind_of(function: Callable) -> str:

@@ -132,6 +132,11 @@ def _bound(request: Request) -> Call:
     return bind(request)
 
 
+def forget_calls() -> None:
+    """Bind calls anew: plans have changed."""
+    _bound.cache_clear()
+
+
 def _weight(kind: str, weight: Any, name: str) -> tuple[np.ndarray, Weight]:
     if kind == POOL:
         return packing.BLANK, Weight((), ())

@@ -19,3 +19,19 @@ def cache_directory() -> Path | None:
 def strict() -> bool:
     """FASTDW_STRICT=1: refuse a problem that only the reference kernel serves."""
     return os.environ.get("FASTDW_STRICT", "0") not in ("", "0")
+
+
+def profile() -> str | None:
+    """FASTDW_PROFILE: the file of measured plans; the user's own for this machine where unset, none where empty or "off"."""
+    return os.environ.get("FASTDW_PROFILE")
+
+
+def may_compile() -> bool:
+    """FASTDW_NO_COMPILE=1: refuse rather than compile."""
+    return os.environ.get("FASTDW_NO_COMPILE", "0") in ("", "0")
+
+
+def threading_layer() -> str | None:
+    """NUMBA_THREADING_LAYER, where it names one layer; None where Numba looks for one itself."""
+    name = os.environ.get("NUMBA_THREADING_LAYER", "default")
+    return name if name in ("omp", "tbb", "workqueue") else None

@@ -35,6 +35,7 @@ class Machine:
     cores: int
     l1_bytes: int | None
     l2_bytes: int | None
+    models: tuple[str, ...] = ()  # of its cores, each once: a machine may have several
 
     @property
     def lanes(self) -> int:
@@ -47,6 +48,12 @@ class Machine:
     def registers(self) -> int:
         """Vector registers."""
         return 32 if self.lanes == 16 or self.architecture == "aarch64" else 16
+
+    @property
+    def identity(self) -> dict[str, object]:
+        """What a measured plan depends on: machines that agree in this share their plans. The cores in use are not part of it."""
+        shape = {"lanes": self.lanes, "registers": self.registers, "fused": self.is_fused}
+        return {"cpu": self.name, "architecture": self.architecture, "models": list(self.models), **shape}
 
     @property
     def is_fused(self) -> bool:
@@ -94,6 +101,17 @@ def _features(cpuinfo: str, architecture: str) -> frozenset[str]:
     return frozenset(features)
 
 
+def core_models(cpuinfo: str) -> dict[int, str]:
+    """The model of each core that the system lists, by its number: family and model, or implementer and part."""
+    found = {}
+    for block in cpuinfo.split("\n\n"):
+        number = _first(r"^processor\s*:\s*(\d+)", block)
+        facts = [_first(rf"^{name}\s*:(.*)$", block) for name in ("cpu family", "model", "CPU implementer", "CPU part")]
+        if number is not None:
+            found[int(number)] = "-".join(fact for fact in facts if fact)
+    return found
+
+
 def _cache_bytes(level: int, root: Path) -> int | None:
     """Of the smallest data or unified cache of a level over the cores."""
     sizes = []
@@ -112,7 +130,8 @@ def detect(root: Path = Path("/")) -> Machine:
     name = os.environ.get("NUMBA_CPU_NAME") or _first(r"^(?:model name|Model)\s*:(.*)$", cpuinfo) or platform.processor() or architecture
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     caches = root / "sys/devices/system/cpu"
-    return Machine(name, architecture, _features(cpuinfo, architecture), cores, _cache_bytes(1, caches), _cache_bytes(2, caches))
+    models = tuple(sorted({model for model in core_models(cpuinfo).values() if model}))
+    return Machine(name, architecture, _features(cpuinfo, architecture), cores, _cache_bytes(1, caches), _cache_bytes(2, caches), models)
 
 
 @cache

@@ -1,13 +1,21 @@
-"""plan(problem): which kernel, which tile, which blocking, how many threads. The only place that chooses; it never times."""
+"""plan(problem): which kernel, which tile, which blocking, how many threads. The only place that chooses; it never times.
+
+A measured plan of this machine's profile, where there is one for the problem or a near one, else the kernel's own choice.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 
-from fastdw import knobs
-from fastdw.kernels.spec import KernelSpec, Plan, registry
+from fastdw import knobs, profile_files
+from fastdw.kernels.spec import Blocking, KernelSpec, Plan, registry
 from fastdw.machine import Machine, host
 from fastdw.problem import DEPTHWISE, Problem
+from fastdw.profile import Choice
+from fastdw.tile import TileShape
 
 # Below this much work a second thread costs more than it brings: a launch is about a microsecond.
 PARALLEL_FLOPS = {DEPTHWISE: 500_000}
@@ -43,6 +51,15 @@ def check_strict(plan: Plan) -> None:
 
 @lru_cache(maxsize=4096)
 def _plan(problem: Problem, threads: int, machine: Machine) -> Plan:
+    if machine == host() and (found := profile_files.lookup(problem, threads)):
+        entry, how = found
+        if plan := adapt(entry.plan, problem, threads, machine):
+            return replace(plan, reason=f"{how}, {entry.gain:.2f} times the default")
+    return default_plan(problem, threads, machine)
+
+
+def default_plan(problem: Problem, threads: int, machine: Machine) -> Plan:
+    """The plan without a profile."""
     serving, refusals = candidates(problem, machine)
     spec = serving[0]
     reason = "default"
@@ -53,3 +70,41 @@ def _plan(problem: Problem, threads: int, machine: Machine) -> Plan:
         threads = 1
     shape, blocking = spec.choose(problem, machine, threads)
     return Plan(problem, spec.name, shape, blocking, threads, reason)
+
+
+def forget() -> None:
+    """Plan anew: the profile has changed."""
+    _plan.cache_clear()
+
+
+# ---- the space of plans ----
+def space(problem: Problem, threads: int, machine: Machine) -> Iterator[Plan]:
+    """Every plan that a profile may hold: tiles x blockings x threads of the vectorised kernels that serve a problem."""
+    serving, _ = candidates(problem, machine)
+    for spec in [spec for spec in serving if not spec.is_reference] or serving:
+        for tile in spec.shapes(problem, machine):
+            for blocking in blockings(spec, problem, tile, threads, machine):
+                for used in sorted({1, threads}):
+                    yield Plan(problem, spec.name, tile, blocking, used)
+
+
+def blockings(spec: KernelSpec, problem: Problem, tile: TileShape, threads: int, machine: Machine) -> list[Blocking]:
+    """Those that the kernel declares for a tile, and those that it chooses itself."""
+    chosen = [blocking for used in sorted({1, threads}) for shape, blocking in [spec.choose(problem, machine, used)] if shape == tile]
+    return list(dict.fromkeys([*chosen, *spec.blockings(problem, tile)]))
+
+
+def adapt(choice: Choice, problem: Problem, threads: int, machine: Machine) -> Plan | None:
+    """The plan for a problem that is most like a choice made for another; None where no kernel offers its tile here."""
+    serving, _ = candidates(problem, machine)
+    for spec in serving:
+        for tile in spec.shapes(problem, machine) if spec.name == choice.kernel else ():
+            if str(tile) == choice.tile:
+                blocking = min(blockings(spec, problem, tile, threads, machine), key=lambda one: apart(one, choice))
+                return Plan(problem, spec.name, tile, blocking, min(threads, choice.threads))
+    return None
+
+
+def apart(blocking: Blocking, choice: Choice | Blocking) -> float:
+    """How unlike two blockings are, in doublings."""
+    return abs(math.log2(blocking.rows / choice.rows)) + abs(math.log2(blocking.channels / choice.channels))

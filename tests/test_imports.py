@@ -22,6 +22,8 @@ LAYERS = [
     ["problem.py", "machine.py", "knobs.py", "tile/"],
     ["jit.py", "kernel_cache.py", "launch.py", "packing.py", "arguments.py"],
     ["kernels/"],
+    ["profile.py"],
+    ["profile_files.py"],
     ["planner.py"],
     ["request.py"],
     ["call.py", "weights.py", "cost.py"],
