@@ -9,6 +9,7 @@ from fastdw import forks as forks  # watches for forks from here on
 
 if TYPE_CHECKING:
     from fastdw import cost, weights
+    from fastdw.conv1d import depthwise_conv1d, separable_conv1d
     from fastdw.decoupling import Decoupled, decouple
     from fastdw.functional import (
         conv2d,
@@ -24,15 +25,18 @@ if TYPE_CHECKING:
         use_profile,
     )
     from fastdw.prepared import prepare
+    from fastdw.streaming import Stream, stream
     from fastdw.weights import fold_batch_norm
 
 __version__ = "0.1.0"
 __all__ = [
     "Decoupled",
+    "Stream",
     "conv2d",
     "cost",
     "decouple",
     "dense",
+    "depthwise_conv1d",
     "depthwise_conv2d",
     "explain",
     "fold_batch_norm",
@@ -42,11 +46,22 @@ __all__ = [
     "pack_pointwise",
     "pointwise_conv2d",
     "prepare",
+    "separable_conv1d",
     "separable_conv2d",
+    "stream",
     "use_profile",
     "weights",
 ]
-_ELSEWHERE = {"Decoupled": "decoupling", "decouple": "decoupling", "prepare": "prepared", "fold_batch_norm": "weights"}
+_ELSEWHERE = {
+    "Decoupled": "decoupling",
+    "decouple": "decoupling",
+    "depthwise_conv1d": "conv1d",
+    "separable_conv1d": "conv1d",
+    "Stream": "streaming",
+    "stream": "streaming",
+    "prepare": "prepared",
+    "fold_batch_norm": "weights",
+}
 _MODULES = ["cost", "weights"]
 
 

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -217,6 +218,7 @@ def explain(function: Callable, *args, **keywords) -> Plan | SeparablePlan:
     given = inspect.signature(function).bind(*args, **keywords).arguments
     if isinstance(given["x"], (tuple, list)):
         given["x"] = contiguous(tuple(arguments.integer(extent, "x", 1) for extent in given["x"]))
+    given = as_images(function, given)
     if kind == SEPARABLE:
         (first, _, shape), (second, _, _) = (plan_of(gathered[0]) for gathered in gather_separable(**given, hidden=contiguous))
         return SeparablePlan(first, second, 4 * math.prod(shape))
@@ -245,12 +247,19 @@ def use_profile(profile: str | PathLike | None) -> None:
 def kind_of(function: Callable) -> str:
     """The kind of problem that a public call states."""
     try:
-        return _KINDS[function]
+        return _KINDS[AS_IMAGES[function][0] if function in AS_IMAGES else function]
     except (KeyError, TypeError):
-        names = ", ".join(call.__name__ for call in _KINDS)
+        names = ", ".join(call.__name__ for call in (*_KINDS, *AS_IMAGES))
         raise TypeError(f"function: got {arguments.shown(function)}; expected one of {names}") from None
 
 
+def as_images(function: Callable, given: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a call by name: those of the call on images where it stands for one."""
+    return AS_IMAGES[function][1](function, given) if function in AS_IMAGES else given
+
+
+# Calls that stand for a call on images: that call, and what makes (function, arguments) the arguments of it
+AS_IMAGES: dict[Callable, tuple[Callable, Callable[[Callable, dict[str, Any]], dict[str, Any]]]] = {}
 _KINDS = {
     depthwise_conv2d: DEPTHWISE,
     pointwise_conv2d: POINTWISE,

@@ -123,7 +123,30 @@ class SeparableLayer(Prepared):
         return f"SeparableLayer({self.x_shape} -> {self.out_shape})"
 
 
-def prepare(function: Callable, x_shape: tuple[int, ...], *weights, residual: bool = False, **keywords) -> Layer | SeparableLayer:
+class SignalLayer(Prepared):
+    """A prepared call on signals [batch, length, channels]: layer(x, out=None)."""
+
+    def __init__(self, images: Layer | SeparableLayer):
+        self._images = images
+        self.x_shape, self.out_shape = ((shape[0], *shape[2:]) for shape in (images.x_shape, images.out_shape))
+
+    def __call__(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        x = arguments.array(x, "x")
+        if x.shape != self.x_shape:
+            raise arguments.error("x", f"shape {x.shape}", f"{self.x_shape}, which the layer was prepared for")
+        if out is None:
+            return self._images(x[:, None])[:, 0]
+        gather.check_writable(out)
+        if out.shape != self.out_shape:
+            raise arguments.error("out", f"shape {out.shape}", f"{self.out_shape}, the shape of the result")
+        self._images(x[:, None], out[:, None])
+        return out
+
+    def __repr__(self) -> str:
+        return f"SignalLayer({self.x_shape} -> {self.out_shape})"
+
+
+def prepare(function: Callable, x_shape: tuple[int, ...], *weights, residual: bool = False, **keywords) -> Callable[..., np.ndarray]:
     """A call with everything decided and packed: layer = prepare(fastdw.depthwise_conv2d, x.shape, weight, bias, stride=2).
 
     Args:
@@ -147,9 +170,9 @@ def prepare(function: Callable, x_shape: tuple[int, ...], *weights, residual: bo
     given = dict(inspect.signature(function).bind(contiguous(shape), *weights, **keywords).arguments)
     if arguments.flag(residual, "residual") and "residual" not in inspect.signature(function).parameters:
         raise TypeError(f"residual: got True; {function.__name__} takes none")
-    if kind == functional.SEPARABLE:
-        return _prepare_separable(**given, residual=residual)
-    return _prepare(kind, **given, residual=residual)
+    given = functional.as_images(function, given)
+    layer = _prepare_separable(**given, residual=residual) if kind == functional.SEPARABLE else _prepare(kind, **given, residual=residual)
+    return SignalLayer(layer) if function in functional.AS_IMAGES else layer
 
 
 def _prepare(
