@@ -8,8 +8,9 @@ import pytest
 import fastdw
 
 # taps, stride, dilation, channels, multiplier: what kernels are compiled for
-FEW_KINDS = [(4, 1, 1, 16, 1), (31, 1, 1, 16, 1), (3, 2, 1, 24, 1), (3, 2, 3, 16, 1), (1, 1, 1, 16, 1)]
-MORE_KINDS = [
+FEW_KINDS = [(4, 1, 1, 16, 1), (31, 1, 1, 16, 1), (3, 2, 3, 16, 1)]
+MORE_KINDS = [*FEW_KINDS, (3, 2, 1, 24, 1), (1, 1, 1, 16, 1), (5, 1, 2, 48, 1), (4, 3, 1, 16, 1), (9, 2, 2, 16, 1), (3, 1, 1, 16, 2)]
+MORE_KINDS += [(65, 1, 1, 16, 1), (4, 1, 4, 1, 1), (2, 5, 1, 7, 1)]
     *FEW_KINDS,
     (5, 1, 2, 48, 1),
     (4, 3, 1, 16, 1),
