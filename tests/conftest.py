@@ -19,6 +19,7 @@ def pytest_addoption(parser):
     group = parser.getgroup("fastdw")
     group.addoption("--seed", type=int, default=0, help="where random problems start (default 0)")
     group.addoption("--case", metavar="CALL-SEED", help="run one random problem alone, as a failure names it")
+    group.addoption("--part", metavar="K/N", help="of every N tests in a row, run the K-th alone: N machines share the work")
     group.addoption("--slow", action="store_true", help="run the tests marked slow too")
 
 
@@ -31,6 +32,11 @@ def pytest_collection_modifyitems(config, items):
         for item in items:
             if item.get_closest_marker("slow"):
                 item.add_marker(pytest.mark.skip(reason="needs --slow"))
+    if config.getoption("--part"):
+        k, n = map(int, config.getoption("--part").split("/"))
+        kept = items[k - 1 :: n]
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = kept
 
 
 def pytest_report_header(config):
