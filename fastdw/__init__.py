@@ -10,6 +10,7 @@ from fastdw import forks as forks  # watches for forks from here on
 if TYPE_CHECKING:
     from fastdw import cost, weights
     from fastdw.conv1d import depthwise_conv1d, separable_conv1d
+    from fastdw.conv3d import depthwise_conv3d
     from fastdw.decoupling import Decoupled, decouple
     from fastdw.functional import (
         conv2d,
@@ -38,6 +39,7 @@ __all__ = [
     "dense",
     "depthwise_conv1d",
     "depthwise_conv2d",
+    "depthwise_conv3d",
     "explain",
     "fold_batch_norm",
     "global_average_pool2d",
@@ -56,6 +58,7 @@ _ELSEWHERE = {
     "Decoupled": "decoupling",
     "decouple": "decoupling",
     "depthwise_conv1d": "conv1d",
+    "depthwise_conv3d": "conv3d",
     "separable_conv1d": "conv1d",
     "Stream": "streaming",
     "stream": "streaming",

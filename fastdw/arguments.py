@@ -15,6 +15,13 @@ LARGEST = float(np.finfo(np.float32).max)
 ACTIVATIONS = {None: UNBOUNDED, "relu": (0.0, math.inf), "relu6": (0.0, 6.0)}
 MOST = 2**31 - 1
 PADDING_NUMBERS = "an integer, (rows, columns) or ((top, bottom), (left, right))"
+DLPACK_DEVICES = {
+    2: "a CUDA device",
+    4: "an OpenCL device",
+    7: "a Vulkan device",
+    8: "a Metal device",
+    10: "a ROCm device",
+}  # not the CPU's
 PADDINGS = ("valid", "same", "same_lower")
 
 
@@ -47,16 +54,21 @@ def _foreign_array(value: Any, name: str) -> np.ndarray:
         raise TypeError(f"{name}: got a masked array; expected a float32 array without a mask")
     if isinstance(value, np.ndarray):
         return value.view(np.ndarray)
-    if hasattr(value, "__array_interface__"):
-        return np.asarray(value)
-    if hasattr(value, "__dlpack__"):
-        try:
+    if not hasattr(value, "__array_interface__") and not hasattr(value, "__dlpack__"):
+        raise TypeError(f"{name}: got {type(value).__name__}; expected a float32 array")
+    try:
+        if hasattr(value, "__array_interface__"):
+            return np.asarray(value)
+        device = DLPACK_DEVICES.get(value.__dlpack_device__()[0])
+        if device is None:
             return np.from_dlpack(value)
-        except Exception as reason:
-            raise TypeError(
-                f"{name}: got a {type(value).__name__} that NumPy cannot view ({shown(str(reason))}); expected a float32 array"
-            ) from reason
-    raise TypeError(f"{name}: got {type(value).__name__}; expected a float32 array")
+    except Exception as reason:
+        what = getattr(value, "dtype", None)
+        of_what = f" of {shown(what)}" if what is not None else ""
+        raise TypeError(
+            f"{name}: got {type(value).__name__}{of_what} that NumPy cannot view ({shown(str(reason))}); expected a float32 array"
+        ) from reason
+    raise TypeError(f"{name}: got {type(value).__name__} in the memory of {device}; expected a float32 array in the CPU's")
 
 
 def integer(value: Any, name: str, least: int) -> int:

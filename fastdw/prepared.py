@@ -113,8 +113,9 @@ class SeparableLayer(Prepared):
             between = self._spare.pop()
         except IndexError:
             between = aligned_empty(self._depthwise.out_shape)
-        if isinstance(x, np.ndarray) and isinstance(out, np.ndarray):
-            refuse_overlap(out, x=x)
+        if out is not None:
+            gather.check_writable(out)
+            refuse_overlap(out, x=arguments.array(x, "x"))
         result = self._pointwise(self._depthwise(x, between), out, residual)
         self._spare.append(between)
         return result

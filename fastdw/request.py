@@ -123,7 +123,9 @@ def _check_image(x: Strided, kind: str) -> None:
 
 def _check_channel_stride(name: str, array: Strided) -> None:
     if array.strides[-1] != 4 and array.shape[-1] != 1:
-        raise error(name, f"channels {array.strides[-1]} bytes apart", "channels next to each other: np.ascontiguousarray(...)")
+        is_nchw_view = len(array.shape) == 4 and array.strides[1] == 4 and array.shape[1] > 1
+        remedy = f"{name} is an NCHW view of NHWC memory: {name}.transpose(0, 2, 3, 1)" if is_nchw_view else "np.ascontiguousarray(...)"
+        raise error(name, f"channels {array.strides[-1]} bytes apart", f"channels next to each other: {remedy}")
 
 
 def _check_shape(name: str, array: Strided, shape: tuple[int, ...]) -> None:

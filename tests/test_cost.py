@@ -161,7 +161,7 @@ def test_the_command_on_a_layer(capsys):
         ([], "one of the arguments --network --layer is required"),
         (["--layer", "8x8"], "argument --layer: got 8x8; expected height x width x channels"),
         (["--layer", "8x8x0"], "argument --layer: got 0; expected a whole number"),
-        (["--network", "nothing"], "model: got 'nothing'; expected a .tflite file or one of mobilenet_v1"),
+        (["--network", "nothing"], "model: got 'nothing'; expected a .tflite or .onnx file, or one of mobilenet_v1"),
         (["--layer", "8x8x8", "--roof", "0", "1"], "flops_per_second: got 0.0; expected more than 0"),
     ],
 )

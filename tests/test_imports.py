@@ -29,7 +29,7 @@ LAYERS = [
     ["call.py", "weights.py", "cost.py"],
     ["gather.py"],
     ["functional.py"],
-    ["conv1d.py"],
+    ["conv1d.py", "conv3d.py"],
     ["prepared.py", "decoupling.py"],
     ["streaming.py"],
     ["__init__.py"],
@@ -89,8 +89,8 @@ def test_every_public_name_is_there():
 
 
 def test_an_unknown_name_is_an_attribute_error():
-    with pytest.raises(AttributeError, match="depthwise_conv3d"):
-        fastdw.depthwise_conv3d  # noqa: B018
+    with pytest.raises(AttributeError, match="depthwise_conv4d"):
+        fastdw.depthwise_conv4d  # noqa: B018
 
 
 def test_import_starts_no_thread():

@@ -41,13 +41,13 @@ def _product(layer, weights, biases, threads):
     for k, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
         constants += [numpy_helper.from_array(weight, f"weight{k}"), numpy_helper.from_array(bias, f"bias{k}")]
         nodes += _activated(layer, helper.make_node("Gemm", ["x", f"weight{k}", f"bias{k}"], [f"y{k}"]))
-    session = _session(_model(nodes, constants, [pixels, layer.in_channels], len(weights)), threads)
+    session = session_of(_model(nodes, constants, [pixels, layer.in_channels], len(weights)), threads)
     x = aligned_empty((pixels, layer.in_channels))
     outputs = [aligned_empty((pixels, layer.out_channels)) for _ in weights]
     return Runner(
         name="onnxruntime",
         form="NHWC, Gemm",
-        call=_bound_call(session, x, outputs),
+        call=bound_call(session, x, outputs),
         set_input=lambda new: np.copyto(x, new.reshape(x.shape)),
         output_nhwc=lambda k: outputs[k].reshape(layer.out_shape),
     )
@@ -71,7 +71,7 @@ def _convolution(layer, weights, biases, threads):
     convert_input, convert_output = (
         next((_alone(node) for node in conversions if node.op_type == name), lambda image: image) for name in CONVERSIONS
     )
-    session = _session(_without(optimised, conversions), threads)
+    session = session_of(_without(optimised, conversions), threads)
 
     x = aligned_copy(convert_input(np.zeros(image_shape, np.float32)))
     names = [output.name for output in session.get_outputs()]
@@ -79,7 +79,7 @@ def _convolution(layer, weights, biases, threads):
     return Runner(
         name="onnxruntime",
         form="NCHWc" if conversions else "NCHW",
-        call=_bound_call(session, x, outputs),
+        call=bound_call(session, x, outputs),
         set_input=lambda new: np.copyto(x, convert_input(nchw(new))),
         output_nhwc=lambda k: nhwc(convert_output(outputs[k])),
     )
@@ -116,7 +116,7 @@ def _options(threads=1):
     return options
 
 
-def _session(model, threads):
+def session_of(model, threads):
     return onnxruntime.InferenceSession(model.SerializeToString(), _options(threads), providers=["CPUExecutionProvider"])
 
 
@@ -145,11 +145,11 @@ def _alone(node):
     """A function of one array that runs this node."""
     graph = helper.make_graph([node], "conversion", [_value(node.input[0], None)], [_value(node.output[0], None)])
     imports = [helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft.nchwc", 1)]
-    session = _session(helper.make_model(graph, opset_imports=imports, ir_version=IR_VERSION), threads=1)
+    session = session_of(helper.make_model(graph, opset_imports=imports, ir_version=IR_VERSION), threads=1)
     return lambda image: session.run(None, {node.input[0]: image})[0]
 
 
-def _bound_call(session, x, outputs):
+def bound_call(session, x, outputs):
     """A call that reads x and writes the outputs in place."""
     binding = session.io_binding()
     binding.bind_ortvalue_input(session.get_inputs()[0].name, onnxruntime.OrtValue.ortvalue_from_numpy(x))

@@ -30,7 +30,7 @@ def make(layer: Layer, weights: list[np.ndarray], biases: list[np.ndarray], thre
 def _product(core, layer, parameters, threads):
     x = ops.parameter(layer.in_shape, np.float32)
     sums = [ops.add(ops.matmul(x, ops.constant(weight), False, False), ops.constant(bias)) for weight, bias in parameters]
-    request, image, outputs = _request(core, x, [_activated(layer, total) for total in sums], threads)
+    request, image, outputs = request_of(core, openvino.Model([_activated(layer, total) for total in sums], [x]), threads)
     return _runner("NHWC, MatMul", request, lambda new: np.copyto(image, new), lambda k: outputs[k])
 
 
@@ -38,13 +38,13 @@ def _nhwc_convolution(core, layer, parameters, threads):
     x = ops.parameter(layer.in_shape, np.float32)
     image = ops.transpose(x, ops.constant(TO_NCHW))
     results = [ops.transpose(_convolved(layer, image, *pair), ops.constant(TO_NHWC)) for pair in parameters]
-    request, image, outputs = _request(core, x, results, threads)
+    request, image, outputs = request_of(core, openvino.Model(results, [x]), threads)
     return _runner("NHWC", request, lambda new: np.copyto(image, new), lambda k: outputs[k])
 
 
 def _nchw_convolution(core, layer, parameters, threads):
     x = ops.parameter([1, layer.in_channels, layer.height, layer.width], np.float32)
-    request, image, outputs = _request(core, x, [_convolved(layer, x, *pair) for pair in parameters], threads)
+    request, image, outputs = request_of(core, openvino.Model([_convolved(layer, x, *pair) for pair in parameters], [x]), threads)
     return _runner("NCHW", request, lambda new: np.copyto(image, nchw(new)), lambda k: nhwc(outputs[k]))
 
 
@@ -63,7 +63,7 @@ def _activated(layer, y):
     return ops.clamp(y, 0.0, 6.0) if layer.activation == "relu6" else y
 
 
-def _request(core, x, results, threads):
+def request_of(core, model, threads):
     """(request, its input array, its output arrays)."""
     options = {
         "INFERENCE_PRECISION_HINT": "f32",
@@ -71,7 +71,6 @@ def _request(core, x, results, threads):
         "NUM_STREAMS": 1,
         "INFERENCE_NUM_THREADS": threads,
     }
-    model = openvino.Model(results, [x])
     request = core.compile_model(model, "CPU", options).create_infer_request()
     image = aligned_empty(tuple(model.inputs[0].shape))
     outputs = [aligned_empty(tuple(output.shape)) for output in model.outputs]

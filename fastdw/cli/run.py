@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def add(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("run", help="run a network and time its layers", description="Run a network and time its layers.")
     parser.add_argument(
-        "model", nargs="?", default="mobilenet_v1", help="a .tflite file, or an architecture with random weights (mobilenet_v1)"
+        "model", nargs="?", default="mobilenet_v1", help="a .tflite or .onnx file, or an architecture with random weights (mobilenet_v1)"
     )
     parser.add_argument("--image", type=Path, metavar="PHOTO", help="what to run it on; without, random numbers")
     parser.add_argument("--labels", type=Path, metavar="FILE", help="names of the classes, one a line")
@@ -57,13 +57,13 @@ def run(options: argparse.Namespace) -> None:
 
 def load_graph(model: str) -> Graph:
     """An architecture by its name, or a file."""
-    from fastdw.networks import ARCHITECTURES, read_tflite
+    from fastdw.networks import ARCHITECTURES, read_onnx, read_tflite
 
     if model in ARCHITECTURES:
         return ARCHITECTURES[model]()
     if not Path(model).exists():
-        raise ValueError(f"model: got {model!r}; expected a .tflite file or one of {', '.join(ARCHITECTURES)}")
-    return read_tflite(model)
+        raise ValueError(f"model: got {model!r}; expected a .tflite or .onnx file, or one of {', '.join(ARCHITECTURES)}")
+    return read_onnx(model) if model.endswith(".onnx") else read_tflite(model)
 
 
 def time_runs(network: Network, x: np.ndarray, out: np.ndarray, repeat: int) -> list[float]:

@@ -15,6 +15,7 @@ from fastdw.networks.architectures import (
 )
 from fastdw.networks.graph import Graph, Quantization
 from fastdw.networks.network import Network, PlannedLayer
+from fastdw.networks.onnx import load_onnx, read_onnx
 from fastdw.networks.photo import load_labels, load_photo
 from fastdw.networks.tflite import load_tflite, read_tflite
 
@@ -29,6 +30,7 @@ __all__ = [
     "efficientnet_b0",
     "efficientnet_lite0",
     "load_labels",
+    "load_onnx",
     "load_photo",
     "load_tflite",
     "mnasnet",
@@ -36,6 +38,7 @@ __all__ = [
     "mobilenet_v2",
     "mobilenet_v3_large",
     "mobilenet_v3_small",
+    "read_onnx",
     "read_tflite",
     "vww",
 ]

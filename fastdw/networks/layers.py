@@ -143,6 +143,37 @@ class Conv2D(SpatialConvolution):
 
 
 @dataclass(frozen=True, eq=False)
+class GroupedConv2D(Conv2D):
+    """Each group of input channels gives a group of output channels: weight [kernel_h, kernel_w, in_channels / groups, out_channels]"""
+
+    kind = "grouped_conv2d"
+    groups: int = field(kw_only=True)
+
+    def output_shape(self, *input_shapes: Shape) -> Shape:
+        in_channels, out_channels = self.weight.shape[2:]
+        self.check_channels(input_shapes, in_channels * self.groups)
+        if out_channels % self.groups:
+            raise ValueError(f"weight: got {out_channels} output channels; expected a multiple of the {self.groups} groups")
+        return self.windowed_shape(input_shapes[0], out_channels)
+
+    def prepare(self, threads: int | None, *input_shapes: Shape) -> Call:
+        in_channels, out_channels = self.weight.shape[2], self.weight.shape[3] // self.groups
+        shape = (*input_shapes[0][:3], in_channels)
+        calls = []
+        for group in range(self.groups):
+            inside, outside = (slice(group * size, (group + 1) * size) for size in (in_channels, out_channels))
+            bias = None if self.bias is None else self.bias[outside]
+            part = Conv2D(self.name, self.inputs, self.weight[..., outside], bias=bias, activation=self.activation, **self.geometry)
+            calls.append((part.prepare(threads, shape, *input_shapes[1:]), inside, outside))
+
+        def call(x: np.ndarray, *residual: np.ndarray, out: np.ndarray) -> None:
+            for part, inside, outside in calls:
+                part(x[..., inside], *(array[..., outside] for array in residual), out=out[..., outside])
+
+        return call
+
+
+@dataclass(frozen=True, eq=False)
 class PointwiseConv2D(Convolution):
     """weight [in_channels, out_channels]"""
 

@@ -1,11 +1,14 @@
 """Where the real models are, and which of them a test needs."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
-MODELS = Path(os.environ.get("FASTDW_MODELS") or Path(__file__).parents[2] / "../shared/models").resolve()
+ROOT = Path(__file__).parents[2]
+sys.path.append(str(ROOT))  # for bench, which writes models; the fastdw under test stays the one that comes first
+MODELS = Path(os.environ.get("FASTDW_MODELS") or ROOT / "../shared/models").resolve()
 
 
 @pytest.fixture(scope="session")

@@ -74,7 +74,7 @@ def test_a_network_that_hears(capsys, model_file):
     [
         ((), "the following arguments are required: command"),
         (("frobnicate",), "argument command: invalid choice: 'frobnicate' (choose from "),
-        (("run", "none"), "model: got 'none'; expected a .tflite file or one of mobilenet_v1, mobilenet_v2"),
+        (("run", "none"), "model: got 'none'; expected a .tflite or .onnx file, or one of mobilenet_v1, mobilenet_v2"),
         (("run", "--threads", "0"), "argument --threads: got 0; expected a whole number of at least 1"),
         (("run", "--repeat", "many"), "argument --repeat: got many; expected a whole number of at least 1"),
         (("run", "--top", "-1"), "argument --top: got -1; expected a whole number of at least 1"),
@@ -114,4 +114,7 @@ def test_help(capsys):
 def test_as_a_module():
     done = subprocess.run([sys.executable, "-m", "fastdw", "run", "none"], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"fastdw: error: model: got 'none'; expected a .tflite file or one of {', '.join(networks.ARCHITECTURES)}\n"
+    assert (
+        done.stderr
+        == f"fastdw: error: model: got 'none'; expected a .tflite or .onnx file, or one of {', '.join(networks.ARCHITECTURES)}\n"
+    )

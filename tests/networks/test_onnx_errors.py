@@ -1,0 +1,126 @@
+"""Files that are no ONNX model, or a damaged one, or one with something that is not supported: one clear error each."""
+
+import numpy as np
+import pytest
+from tiny_onnx import TinyOnnx, onnx, random
+
+from fastdw.networks import read_onnx
+
+
+def broken(path, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        read_onnx(path)
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "inputs", "attributes", "message"),
+    [
+        ("Abs", ["x"], {}, "node 0 Abs: got an operator that is not supported; expected one of Conv, "),
+        ("Relu", ["z"], {}, "node 0 Relu: z: got an input that no node before gives; "),
+        ("Relu", [""], {}, "node 0 Relu: input 0: got none; "),
+        ("Conv", ["x", "x"], {}, "node 0 Conv: x: got a tensor that is computed; expected a constant"),
+        ("Conv", ["x", "w"], {"group": 3}, "node 0 Conv: weight: got shape .* in 3 groups; "),
+        ("Conv", ["x", "w"], {"strides": [1]}, "node 0 Conv: strides: got .*; expected two sizes"),
+        ("Conv", ["x", "w"], {"pads": [1, 1]}, "node 0 Conv: pads: got .*; expected 4 sizes"),
+        ("Conv", ["x", "w"], {"auto_pad": "SAME"}, "node 0 Conv: auto_pad: got 'SAME'; "),
+        ("Gemm", ["x", "w"], {}, "node 0 Gemm: weight: got shape .*; expected 2 axes"),
+        ("Transpose", ["x"], {"perm": [0, 0, 1, 2]}, "node 0 Transpose: perm: got "),
+        ("Softmax", ["x"], {"axis": 7}, "node 0 Softmax: axis: got 7; expected one of the 4 of "),
+        ("Reshape", ["x", "n"], {}, "node 0 Reshape: .*shape: got .*; expected the 60 elements"),
+        ("Reshape", ["x", "w"], {}, "node 0 Reshape: shape: got float32; expected integers"),
+        ("Resize", ["x", "", "", "n"], {"mode": "cubic"}, "node 0 Resize: mode: got cubic, half_pixel; "),
+        ("MaxPool", ["x"], {"kernel_shape": [9, 9]}, "node 0 MaxPool: .*expected room for a window of "),
+        ("MaxPool", ["x"], {}, "node 0 MaxPool: kernel_shape: got "),
+        ("Clip", ["x", "n", "w"], {}, "node 0 Clip: bounds: got 7.0 and "),
+        ("If", ["x"], {"then_branch": onnx.GraphProto()}, "node 0 If: then_branch: got a graph inside a node"),
+    ],
+)
+def test_nodes(tmp_path, kind, inputs, attributes, message):
+    model = TinyOnnx(1, 3, 4, 5)
+    constants = {"w": random(4, 3, 1, 1) - 9, "n": np.array([7, 7], np.int64)}
+    names = {name: model.constant(values, values.dtype) for name, values in constants.items()}
+    model.node(kind, *(names.get(name, name) for name in inputs), **attributes)
+    broken(model.save(tmp_path), message)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((1, 3, "height", 5), r"x: got shape \(1, 3, 0, 5\) \(0 where it is not fixed\); "),
+        ((), "x: got 0 axes; expected 1 to 8"),
+        ((1,) * 9, "x: got 9 axes; expected 1 to 8"),
+        ((1, 1 << 20, 1 << 20, 3), "input: got shape .* bytes; expected at most "),
+    ],
+)
+def test_inputs(tmp_path, shape, message):
+    model = TinyOnnx(*shape)
+    model.node("Relu", "x")
+    broken(model.save(tmp_path), message)
+
+
+def test_a_node_of_another_domain(tmp_path):
+    model = TinyOnnx(1, 3, 4, 5)
+    model.node("Relu", "x", domain="com.example")
+    broken(model.save(tmp_path), "node 0 com.example.Relu: got an operator that is not supported; ")
+
+
+def test_a_name_given_twice(tmp_path):
+    model = TinyOnnx(1, 3, 4, 5)
+    model.node("Relu", model.node("Relu", "x"))
+    model.nodes[1].output[0] = "y0"
+    broken(model.save(tmp_path), "node 1 Relu: y0: got a second node that gives it; ")
+
+
+def test_an_output_that_nothing_gives(tmp_path):
+    model = TinyOnnx(1, 3, 4, 5)
+    model.node("Relu", "x")
+    proto = model.proto()
+    proto.graph.output[0].name = "z"
+    path = tmp_path / "tiny.onnx"
+    path.write_bytes(proto.SerializeToString())
+    broken(path, "z: got an output that nothing computes; ")
+
+
+def test_values_in_another_file(tmp_path):
+    model = TinyOnnx(1, 3, 4, 5)
+    model.node("Add", "x", model.constant(3))
+    (constant,) = model.constants
+    constant.ClearField("raw_data")
+    constant.data_location = constant.EXTERNAL
+    entry = constant.external_data.add()
+    entry.key, entry.value = "location", "/etc/passwd"
+    broken(model.save(tmp_path), "c0: got values in another file; ")
+
+
+@pytest.mark.parametrize(("dims", "message"), [([1 << 40], "c0: got shape .*; expected at most 8 axes"), ([5], "c0: got damaged values ")])
+def test_constants_of_another_size(tmp_path, dims, message):
+    model = TinyOnnx(1, 3, 4, 5)
+    model.node("Add", "x", model.constant([1, 2]))
+    model.constants[0].ClearField("dims")
+    model.constants[0].dims.extend(dims)
+    broken(model.save(tmp_path), message)
+
+
+def test_an_old_operator_set(tmp_path):
+    model = TinyOnnx(1, 3, 4, 5)
+    model.node("Relu", "x")
+    proto = model.proto()
+    proto.opset_import[0].version = 6
+    path = tmp_path / "tiny.onnx"
+    path.write_bytes(proto.SerializeToString())
+    broken(path, "operator set: got 6; expected at least 7")
+
+
+@pytest.mark.parametrize("content", [b"", b"neither\nof\nthem", bytes(1000)])
+def test_no_model(tmp_path, content):
+    path = tmp_path / "none.onnx"
+    path.write_bytes(content)
+    broken(path, "got a file that is no whole ONNX model|operator set: got 0")
+
+
+def test_without_the_package(tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "onnx", None)
+    with pytest.raises(ImportError, match=r"onnx: got no such package; expected it installed, by pip install fastdw\[onnx\]"):
+        read_onnx(tmp_path / "none.onnx")
