@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from fastdw.problem import UNBOUNDED, Padding, Pair
+from fastdw.problem import NO_ACTIVATION, Activation, Padding, Pair
+from fastdw.tile.activations import CLAMP, FUNCTIONS
 
 FLOAT32 = np.dtype(np.float32)
 LARGEST = float(np.finfo(np.float32).max)
-ACTIVATIONS = {None: UNBOUNDED, "relu": (0.0, math.inf), "relu6": (0.0, 6.0)}
+CLAMPS = {None: NO_ACTIVATION, "relu": Activation(low=0.0), "relu6": Activation(low=0.0, high=6.0)}
+ACTIVATIONS = CLAMPS | {name: Activation(name) for name in FUNCTIONS}
 MOST = 2**31 - 1
 PADDING_NUMBERS = "an integer, (rows, columns) or ((top, bottom), (left, right))"
 DLPACK_DEVICES = {
@@ -119,20 +121,20 @@ def padding(value: Any) -> str | Padding:
     return ((rows_cols[0],) * 2, (rows_cols[1],) * 2)
 
 
-def bounds(activation: Any, name: str = "activation") -> tuple[float, float]:
-    """The clamp that an activation is: (low, high)."""
-    if activation is None or isinstance(activation, str):
-        if activation in ACTIVATIONS:
-            return ACTIVATIONS[activation]
-    elif isinstance(activation, (tuple, list)):
-        if len(activation) == 2 and all(isinstance(bound, numbers.Real) and not isinstance(bound, bool) for bound in activation):
-            low, high = activation
-            if low <= high and all(abs(bound) <= LARGEST or abs(bound) == math.inf for bound in activation):
-                return (float(low) + 0.0, float(high) + 0.0)  # -0 becomes +0: the two are one key in a cache of calls
-            raise error(name, shown(activation), "a clamp (low, high) of float32 numbers with low <= high")
+def activation(value: Any, name: str = "activation") -> Activation:
+    """None, the name of an activation, or a clamp (low, high)."""
+    if value is None or isinstance(value, str):
+        if value in ACTIVATIONS:
+            return ACTIVATIONS[value]
+    elif isinstance(value, (tuple, list)):
+        if len(value) == 2 and all(isinstance(bound, numbers.Real) and not isinstance(bound, bool) for bound in value):
+            low, high = value
+            if low <= high and all(abs(bound) <= LARGEST or abs(bound) == math.inf for bound in value):
+                return Activation(CLAMP, float(low) + 0.0, float(high) + 0.0)  # -0 becomes +0: the two are one key in a cache of calls
+            raise error(name, shown(value), "a clamp (low, high) of float32 numbers with low <= high")
     else:
-        raise wrong_type(name, activation, "None, a name or a clamp (low, high)")
-    raise error(name, shown(activation), f"one of {', '.join(map(repr, ACTIVATIONS))}, or a clamp (low, high) of two numbers")
+        raise wrong_type(name, value, "None, a name or a clamp (low, high)")
+    raise error(name, shown(value), f"one of {', '.join(map(repr, ACTIVATIONS))}, or a clamp (low, high) of two numbers")
 
 
 def thread_count(value: Any) -> int:

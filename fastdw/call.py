@@ -97,7 +97,7 @@ def bind(request: Request, make_plan: MakePlan = planner.plan) -> Call:
         launch=launch.serial() if workers == 1 else launch.parallel,
         template=template,
         address=template.ctypes.data,
-        function=spec.task.pointer(plan.shape),
+        function=spec.task.pointer(plan.compiled_shape),
         tasks=tasks,
         workers=workers,
     )

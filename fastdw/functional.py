@@ -3,6 +3,18 @@
 For every call y = act((sum + bias) + residual): the sum starts at +0 and takes filter taps row by row, then input channels
 ascending, each step one fused multiply-add. So the result is the same to the last bit for any tile, blocking, number of
 threads, batch, and for raw or packed weights.
+
+Activations, with the most by which they may differ from their exact value, in units in the last place (ULP):
+
+  (low, high)     min(max(x, low), high), exact; "relu" is (0, inf), "relu6" (0, 6)
+  "hard_sigmoid"  min(max(x + 3, 0), 6) / 6                       2 ULP
+  "hard_swish"    x * hard_sigmoid(x)                             3 ULP
+  "sigmoid"       1 / (1 + exp(-x))                               4 ULP
+  "silu"          x * sigmoid(x)                                  4 ULP + 2**-118
+  "tanh"          tanh(x)                                         4 ULP
+  "gelu"          x * (1 + erf(x / sqrt(2))) / 2                  4 ULP + 2**-25
+
+NaN stays NaN, infinities give the limits, and the bits are the same on every instruction set that has fused multiply-add.
 """
 
 from __future__ import annotations
@@ -42,7 +54,7 @@ def depthwise_conv2d(
       stride: one integer or (rows, columns).
       padding: "valid", "same" (TensorFlow's), "same_lower" (ONNX's), an integer, (rows, columns) or ((top, bottom), (left, right)).
       dilation: one integer or (rows, columns).
-      activation: None, "relu", "relu6" or a clamp (low, high). NaN passes.
+      activation: None, "relu", "relu6", "hard_sigmoid", "hard_swish", "sigmoid", "silu", "tanh", "gelu", or a clamp (low, high).
       residual: float32 of the result's shape, added before the activation.
       out: float32 of the result's shape, written in place; channel stride 1; must not overlap an input.
       threads: at most so many; None: Numba's current mask.

@@ -59,7 +59,7 @@ def gather(
         arguments.pair(stride, "stride"),
         arguments.padding(padding),
         arguments.pair(dilation, "dilation"),
-        arguments.bounds(activation, names[2]),
+        arguments.activation(activation, names[2]),
         _threads(threads),
         arguments.flag(keepdims, "keepdims"),
         names[0],

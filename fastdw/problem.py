@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
+
+from fastdw.tile.activations import CLAMP
 
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]  # ((top, bottom), (left, right))
 
 DEPTHWISE, POINTWISE, CONV, DENSE, POOL = "depthwise", "pointwise", "conv", "dense", "pool"
-UNBOUNDED = (-math.inf, math.inf)
+
+
+class Activation(NamedTuple):
+    """A function of fastdw.tile.activations by its name, or a clamp to [low, high]."""
+
+    name: str = CLAMP
+    low: float = -math.inf
+    high: float = math.inf
+
+
+NO_ACTIVATION = Activation()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +43,7 @@ class Problem:
     stride: Pair = (1, 1)
     dilation: Pair = (1, 1)
     padding: Padding = ((0, 0), (0, 0))
-    bounds: tuple[float, float] = UNBOUNDED
+    activation: Activation = NO_ACTIVATION
     dense_pixels: bool = True  # False: pixels of a row do not follow each other without a gap, in x, out or residual
 
     @property
@@ -83,6 +96,8 @@ class Problem:
                 parts.append("p" + "x".join(str(side) for pair in self.padding for side in pair))
         if not self.dense_pixels:
             parts.append("gaps")
+        if self.activation.name != CLAMP:
+            parts.append(self.activation.name)
         return "_".join(parts)
 
 

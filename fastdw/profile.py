@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from fastdw.kernels.spec import Plan
-from fastdw.problem import DEPTHWISE, UNBOUNDED, Problem
+from fastdw.problem import DEPTHWISE, Activation, Problem
+from fastdw.tile.activations import CLAMP, FUNCTIONS
 
 SCHEMA = 1
 WARM, COLD = RESIDENCIES = ("warm", "cold")
 SIZES = ("batch", "height", "width", "channels", "out_channels")  # what may differ between a problem and its nearest
-IRRELEVANT = ("bounds", "padding", "dense_pixels")  # to which of two problems is nearer
+IRRELEVANT = ("activation", "padding", "dense_pixels")  # to which of two problems is nearer
 FARTHEST = 1.0  # doublings, summed over SIZES, up to which a problem counts as near
 Key = tuple[str, int]
 
@@ -175,7 +176,7 @@ def difference(machine: dict[str, object], other: dict[str, object]) -> str:
 # ---- entries as JSON ----
 def _entry_to_json(entry: Entry) -> dict[str, Any]:
     document = asdict(entry)
-    del document["problem"]["bounds"]
+    document["problem"]["activation"] = entry.problem.activation.name
     return document
 
 
@@ -200,7 +201,8 @@ def _entry_from_json(document: dict[str, Any]) -> Entry:
 
 
 def _problem(document: dict[str, Any]) -> Problem:
-    problem = Problem(**{name: _frozen(value) for name, value in document.items()}, bounds=UNBOUNDED)
+    problem = Problem(**{name: _frozen(value) for name, value in document.items()} | {"activation": Activation(document["activation"])})
+    _check(problem.activation.name == CLAMP or problem.activation.name in FUNCTIONS, "its activation")
     _check(isinstance(problem.kind, str) and isinstance(problem.dense_pixels, bool), "its kind")
     _check(all(_is_count(getattr(problem, name)) for name in SIZES), "a size is no count")
     _check(min(problem.out_shape) > 0 and bool(problem.key) and problem.multiply_adds > 0, "a problem without output")

@@ -6,12 +6,11 @@ import math
 from dataclasses import replace
 from typing import NamedTuple
 
-from fastdw import arguments
 from fastdw.arguments import error, shown
 from fastdw.kernels.panels import panels_for
 from fastdw.kernels.spec import Layout
 from fastdw.machine import host
-from fastdw.problem import CONV, DENSE, DEPTHWISE, POINTWISE, POOL, Padding, Pair, Problem, same_padding, span
+from fastdw.problem import CONV, DENSE, DEPTHWISE, NO_ACTIVATION, POINTWISE, POOL, Activation, Padding, Pair, Problem, same_padding, span
 
 MOST_ELEMENTS = 1 << 48
 
@@ -50,7 +49,7 @@ class Request(NamedTuple):
     stride: Pair = (1, 1)
     padding: str | Padding = "valid"
     dilation: Pair = (1, 1)
-    bounds: tuple[float, float] = arguments.UNBOUNDED
+    activation: Activation = NO_ACTIVATION
     threads: int = 0  # at most so many; 0: as many as there are
     keepdims: bool = False
     weight_name: str = "weight"
@@ -74,13 +73,20 @@ def problem_of(request: Request) -> tuple[Problem, tuple[int, ...]]:
     if request.bias is not None and request.bias != (out_channels,):
         raise error(request.bias_name, f"shape {shown(request.bias)}", f"({out_channels},), one for each output channel")
     if kind == DENSE:
-        return Problem(POINTWISE, 1, 1, x.shape[0], channels, out_channels, bounds=request.bounds), (x.shape[0], out_channels)
+        return Problem(POINTWISE, 1, 1, x.shape[0], channels, out_channels, activation=request.activation), (x.shape[0], out_channels)
     batch, height, width, _ = x.shape
     if kind == POINTWISE:
-        return Problem(POINTWISE, batch, height, width, channels, out_channels, bounds=request.bounds), (batch, height, width, out_channels)
+        return Problem(POINTWISE, batch, height, width, channels, out_channels, activation=request.activation), (
+            batch,
+            height,
+            width,
+            out_channels,
+        )
     kernel = request.weight.shape[0], request.weight.shape[1]
     padding = _resolve_padding(request, kernel, (height, width))
-    problem = Problem(kind, batch, height, width, channels, out_channels, kernel, request.stride, request.dilation, padding, request.bounds)
+    problem = Problem(
+        kind, batch, height, width, channels, out_channels, kernel, request.stride, request.dilation, padding, request.activation
+    )
     for side, extent, taps, dilation, pad in zip(("height", "width"), (height, width), kernel, request.dilation, padding, strict=True):
         if span(taps, dilation) > extent + sum(pad):
             raise error(
@@ -226,5 +232,5 @@ def _longest_runs(problem: Problem, steps: list) -> tuple[Problem, list]:
         images, cols, steps = 1, images, [(0, 0, image) for image, _, _ in steps]
     elif rows == 1 and (images == 1 or all(image == cols * col for image, _, col in steps)):
         images, cols = 1, images * cols
-    merged = Problem(POINTWISE, images, rows, cols, problem.channels, problem.out_channels, bounds=problem.bounds)
+    merged = Problem(POINTWISE, images, rows, cols, problem.channels, problem.out_channels, activation=problem.activation)
     return merged, steps

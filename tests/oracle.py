@@ -5,6 +5,7 @@ Every function takes the arguments of the fastdw call of its name and returns an
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -172,9 +173,10 @@ def _finish(value, magnitude, inherited, n_terms, bias, residual, activation) ->
             value = value + addend
             magnitude = magnitude + np.abs(addend)
     bound = inherited + rounding_bound(magnitude, n_terms + 3)  # a product rounded by itself, the bias, the residual
-    return Expected(clamp(value, activation), bound)
+    return activated(Expected(value, bound), activation)
 
 
+# ---- activations ----
 def clamp_bounds(activation) -> tuple[np.float32, np.float32]:
     low, high = {None: (-np.inf, np.inf), "relu": (0, np.inf), "relu6": (0, 6)}.get(activation, activation)
     return np.float32(low), np.float32(high)
@@ -184,3 +186,58 @@ def clamp(value: np.ndarray, activation) -> np.ndarray:
     low, high = clamp_bounds(activation)
     value = np.where(value < low, low, value)
     return np.where(value > high, high, value)
+
+
+def _normal(x: np.ndarray) -> np.ndarray:
+    return np.vectorize(math.erfc, otypes=[np.float64])(x / -math.sqrt(2)) / 2
+
+
+def _hard_sigmoid(x: np.ndarray) -> np.ndarray:
+    return clamp(x + 3, (0, 6)) / 6
+
+
+def _times(x: np.ndarray, factor: np.ndarray) -> np.ndarray:
+    """x * factor, where the factor falls to zero faster than x rises."""
+    return np.where(factor == 0, np.copysign(0, x), x * factor)
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+def quiet(function: Callable) -> Callable:
+    return np.errstate(all="ignore")(function)
+
+
+FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "hard_sigmoid": quiet(_hard_sigmoid),
+    "hard_swish": quiet(lambda x: _times(x, _hard_sigmoid(x))),
+    "sigmoid": quiet(_sigmoid),
+    "silu": quiet(lambda x: _times(x, _sigmoid(x))),
+    "tanh": np.tanh,
+    "gelu": quiet(lambda x: _times(x, _normal(x))),
+}
+STEEPEST = {"hard_sigmoid": 1 / 6, "hard_swish": 1.5, "sigmoid": 0.25, "silu": 1.1, "tanh": 1.0, "gelu": 1.13}
+BUDGET = {  # units in the last place, and an absolute error beside them: as functional.py states
+    "hard_sigmoid": (2, 0.0),
+    "hard_swish": (3, 0.0),
+    "sigmoid": (4, 0.0),
+    "silu": (4, 2.0**-118),
+    "tanh": (4, 0.0),
+    "gelu": (4, 2.0**-25),
+}
+
+
+def activation_error(name: str, value: np.ndarray) -> np.ndarray:
+    """How far from its exact value an activation of a float32 number may lie."""
+    n_ulps, absolute = BUDGET[name]
+    exponent = np.frexp(value)[1].astype(np.float64) - 24
+    return n_ulps * np.exp2(np.maximum(exponent, -149)) + absolute
+
+
+def activated(x: Expected, activation) -> Expected:
+    if activation not in FUNCTIONS:
+        return Expected(clamp(x.value, activation), x.bound)
+    value = FUNCTIONS[activation](x.value)
+    bound = STEEPEST[activation] * x.bound
+    return Expected(value, bound + activation_error(activation, np.abs(value) + bound))

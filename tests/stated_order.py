@@ -10,6 +10,9 @@ import numpy as np
 import oracle
 
 from fastdw import machine
+from fastdw.problem import Activation
+from fastdw.tile import TileShape, operations
+from fastdw.tile.activations import FUNCTIONS
 
 
 def fused_multiply_add(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
@@ -100,12 +103,19 @@ def global_average_pool2d(x, *, keepdims=False):
 
 
 def _finish(total, bias, residual, activation):
-    """A missing bias, and a bias of -0, count as +0; the clamp compares, so NaN passes."""
+    """A missing bias, and a bias of -0, count as +0; the clamp compares, so NaN passes; other activations are their formula."""
     with np.errstate(all="ignore"):
         total = total + (np.float32(0) if bias is None else bias + np.float32(0))
         if residual is not None:
             total = total + residual
+        if activation in FUNCTIONS:
+            return operations.activate(TileShape(1, 1, 1, 1, activation=activation), total, 0, 0)
         return oracle.clamp(total, activation)
+
+
+def argument(activation: Activation) -> str | tuple[float, float]:
+    """As the public calls take it."""
+    return activation.name if activation.name in FUNCTIONS else (activation.low, activation.high)
 
 
 def bits(array: np.ndarray) -> np.ndarray:

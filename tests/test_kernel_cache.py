@@ -74,7 +74,7 @@ def edited_package(folder: Path, old: str, new: str) -> Path:
 
 
 def test_an_edited_callee_is_compiled_anew(cache, first, tmp_path):
-    package = edited_package(tmp_path, "store(clamp(acc, c.low, c.high)", "store(clamp(add(acc, acc), c.low, c.high)")
+    package = edited_package(tmp_path, "activate(shape, acc, c.low, c.high)", "activate(shape, add(acc, acc), c.low, c.high)")
     second = run(cache, package)
     assert second.compiled == first.compiled
     assert second.bits != first.bits

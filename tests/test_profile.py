@@ -21,7 +21,7 @@ import fastdw
 from fastdw import planner, profile_files
 from fastdw.kernels.spec import registry
 from fastdw.machine import host
-from fastdw.problem import DEPTHWISE, POINTWISE, Problem
+from fastdw.problem import DEPTHWISE, POINTWISE, Activation, Problem
 from fastdw.profile import Choice, Damaged, Profile, ProfileError, distance
 
 PROBLEM = Problem(DEPTHWISE, 1, 28, 28, 64, 64, (3, 3), padding=((1, 1), (1, 1)))
@@ -79,7 +79,8 @@ def test_the_default_plan_belongs_to_the_space():
 def test_activation_and_gaps_share_an_entry(path):
     plan = others(PROBLEM)[7]
     save(path, entry(plan, 1))
-    assert choice(replace(PROBLEM, bounds=(0.0, 6.0))) == Choice.of(plan)
+    assert choice(replace(PROBLEM, activation=Activation(low=0.0, high=6.0))) == Choice.of(plan)
+    assert choice(replace(PROBLEM, activation=Activation("silu"))) == Choice.of(plan)
     assert choice(replace(PROBLEM, dense_pixels=False)).tile == str(plan.shape)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastdw.jit import Inlined
 from fastdw.kernels.spec import Layout, Plan, float_bits
-from fastdw.tile import add, clamp, load, positive_zero, store
+from fastdw.tile import activate, add, load, positive_zero, store
 
 EPILOGUE = (
     "bias_channel",  # bytes from one channel's bias to the next: 0 where there is none and all read the same +0
@@ -21,23 +21,23 @@ EPILOGUE = (
 
 @Inlined
 def finish(shape, acc, bias, c, vec_step, residual, out):
-    """A row of biases, the residual at an address, the clamp, and the store at an address.
+    """A row of biases, the residual at an address, the activation of the shape, and the store at an address.
 
     A bias of -0 counts as +0: so the sign of a zero sum, which depends on whether padding was skipped or multiplied, is never seen.
     """
     acc = add(acc, positive_zero(bias))
     if c.residual != 0:
         acc = add(acc, load(shape, residual, c.residual_row, c.residual_col, vec_step))
-    store(clamp(acc, c.low, c.high), out, c.out_row, c.out_col, vec_step)
+    store(activate(shape, acc, c.low, c.high), out, c.out_row, c.out_col, vec_step)
 
 
 def epilogue_fields(plan: Plan, layout: Layout) -> dict[str, int]:
     residual = layout.residual or (0, 0, 0)
-    low, high = plan.problem.bounds
+    activation = plan.problem.activation
     return {
         "bias_channel": 4 if layout.bias else 0,
-        "low": float_bits(low),
-        "high": float_bits(high),
+        "low": float_bits(activation.low),
+        "high": float_bits(activation.high),
         **dict(zip(("residual_image", "residual_row", "residual_col"), residual, strict=True)),
         **dict(zip(("out_image", "out_row", "out_col"), layout.out, strict=True)),
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -58,8 +58,13 @@ class Plan:
     scratch_bytes: int = 0
 
     @property
+    def compiled_shape(self) -> TileShape:
+        """The shape with the problem's activation: what machine code is made for."""
+        return replace(self.shape, activation=self.problem.activation.name)
+
+    @property
     def id(self) -> str:
-        return f"f32_{self.kernel}_{self.shape}"
+        return f"f32_{self.kernel}_{self.compiled_shape}"
 
     @property
     def is_reference(self) -> bool:

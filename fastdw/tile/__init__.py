@@ -1,8 +1,8 @@
 """Register tiles: their shapes, contexts and operations, and how they become machine code."""
 
 from fastdw.tile.operations import (
+    activate,
     add,
-    clamp,
     divide,
     last_taps,
     load,
@@ -27,8 +27,8 @@ __all__ = [
     "ARRAYS",
     "Context",
     "TileShape",
+    "activate",
     "add",
-    "clamp",
     "divide",
     "last_taps",
     "load",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from llvmlite import ir
 from numba.core import cgutils, types
@@ -15,14 +16,16 @@ from numba.core.imputils import lower_constant
 from numba.core.typing.templates import AttributeTemplate, make_intrinsic_template
 from numba.extending import infer_getattr, lower_getattr_generic, models, register_model
 
+from fastdw.tile.activations import CLAMP, FUNCTIONS
+
 I8, I32, I64, F32 = ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.FloatType()
 
 
 # ---- types ----------------------------------------------------------------------------------------------------------
 class ConstantsType(types.Type):
-    """A type whose attributes are compile-time integers."""
+    """A type whose attributes are compile-time integers; names are for the lowerings alone."""
 
-    def __init__(self, name: str, fields: dict[str, int]):
+    def __init__(self, name: str, fields: dict[str, Any]):
         self.fields = fields
         super().__init__(f"{name}({', '.join(f'{k}={v}' for k, v in fields.items())})")
 
@@ -56,7 +59,7 @@ class _ConstantsAttributes(AttributeTemplate):
     key = ConstantsType
 
     def generic_resolve(self, typ, attr):
-        if attr in typ.fields:
+        if isinstance(typ.fields.get(attr), int):
             return types.literal(typ.fields[attr])
 
 
@@ -403,15 +406,73 @@ def positive_zero(tile) -> Lowering:
     return tile, lambda builder, values: _pack(builder, tile, [builder.fadd(value, zero) for value in _unpack(builder, tile, values)])
 
 
+class VectorArithmetic:
+    """What an activation computes with, as LLVM code: see activations.Arithmetic."""
+
+    def __init__(self, builder, typ: TileType):
+        self.builder, self.typ = builder, typ
+        self.integers = ir.VectorType(I32, typ.lanes)
+        self.fused = _multiply_add(builder, typ)
+
+    def _vector(self, value) -> ir.Value:
+        if isinstance(value, ir.Value):
+            return value
+        return ir.Constant(self.typ.vector, [float(value)] * self.typ.lanes)
+
+    def _bits(self, x) -> ir.Value:
+        return self.builder.bitcast(self._vector(x), self.integers)
+
+    def _number(self, bits) -> ir.Value:
+        return self.builder.bitcast(bits, self.typ.vector)
+
+    def _everywhere(self, integer: int) -> ir.Constant:
+        return ir.Constant(self.integers, [integer] * self.typ.lanes)
+
+    def add(self, x, y):
+        return self.builder.fadd(self._vector(x), self._vector(y))
+
+    def multiply(self, x, y):
+        return self.builder.fmul(self._vector(x), self._vector(y))
+
+    def multiply_add(self, x, y, z):
+        return self.fused(*map(self._vector, (x, y, z)))
+
+    def negative(self, x):
+        return self.builder.fneg(self._vector(x))
+
+    def absolute(self, x):
+        return self._number(self.builder.and_(self._bits(x), self._everywhere(0x7FFFFFFF)))
+
+    def with_sign_of(self, x, y):
+        sign = self.builder.and_(self._bits(y), self._everywhere(0x80000000))
+        return self._number(self.builder.or_(self._bits(self.absolute(x)), sign))
+
+    def at_least(self, x, low):
+        low = self._vector(low)
+        return self.builder.select(self.builder.fcmp_ordered("<", x, low), low, x)
+
+    def at_most(self, x, high):
+        high = self._vector(high)
+        return self.builder.select(self.builder.fcmp_ordered(">", x, high), high, x)
+
+    def bits_minus(self, bits, x):
+        return self._number(self.builder.sub(self._everywhere(bits), self._bits(x)))
+
+    def shift_left(self, x, count):
+        return self._number(self.builder.shl(self._bits(x), self._everywhere(count)))
+
+
 @lowering
-def clamp(tile, low, high) -> Lowering:
-    def generate(builder, values, low, high):
-        bottom, top = (_splat(builder, builder.bitcast(builder.trunc(bits, I32), F32), tile.vector) for bits in (low, high))
-        clamped = []
-        for value in _unpack(builder, tile, values):
-            value = builder.select(builder.fcmp_ordered("<", value, bottom), bottom, value)
-            clamped.append(builder.select(builder.fcmp_ordered(">", value, top), top, value))
-        return _pack(builder, tile, clamped)
+def activate(shape, tile, low, high) -> Lowering:
+    def generate(builder, shape_value, values, low, high):
+        arithmetic = VectorArithmetic(builder, tile)
+        if shape.fields["activation"] == CLAMP:
+            bottom, top = (_splat(builder, builder.bitcast(builder.trunc(bits, I32), F32), tile.vector) for bits in (low, high))
+            activated = [arithmetic.at_most(arithmetic.at_least(value, bottom), top) for value in _unpack(builder, tile, values)]
+        else:
+            function = FUNCTIONS[shape.fields["activation"]]
+            activated = [function(arithmetic, value) for value in _unpack(builder, tile, values)]
+        return _pack(builder, tile, activated)
 
     return tile, generate
 

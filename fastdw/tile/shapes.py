@@ -12,8 +12,11 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
+
+from fastdw.tile.activations import CLAMP
 
 CONTEXT_FIELDS = 64  # every context is padded to this many fields, so that one launcher copies them all
 ARRAYS = ("x", "weight", "bias", "residual", "out")  # the first fields of every context, written at each call
@@ -26,6 +29,7 @@ class TileShape:
     taps are the filter columns taken at once, rest those at the end of a filter row that is wider; stride is the input columns
     between two outputs. Zero where a kernel has none. expand is how often each channel is repeated on loading a window; 0:
     all outputs of the tile read one channel. period is the channels of a pixel where vectors run along a row of pixels.
+    activation is what the epilogue does: a clamp to bounds known at run time, or one of activations.FUNCTIONS.
     """
 
     rows: int
@@ -37,6 +41,7 @@ class TileShape:
     rest: int = 0
     expand: int = 1
     period: int = 0
+    activation: str = CLAMP
 
     @property
     def pixels(self) -> int:
@@ -53,7 +58,7 @@ class TileShape:
         return (self.cols - 1) * self.stride + self.taps if self.taps else 0
 
     @property
-    def constants(self) -> dict[str, int]:
+    def constants(self) -> dict[str, Any]:
         return asdict(self) | {"pixels": self.pixels, "width": self.width}
 
     @cached_property
@@ -67,7 +72,8 @@ class TileShape:
         window = f"_{self.taps}{rest}t{self.stride}s" if self.taps else ""
         expand = "" if self.expand == 1 else f"_{self.expand or 'all'}m"
         period = f"_{self.period}c{self.stride}s" if self.period else ""
-        return f"{self.rows}x{self.cols}x{self.vecs}x{self.lanes}{window}{expand}{period}"
+        activation = "" if self.activation == CLAMP else f"_{self.activation}"
+        return f"{self.rows}x{self.cols}x{self.vecs}x{self.lanes}{window}{expand}{period}{activation}"
 
 
 class Context:

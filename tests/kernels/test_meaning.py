@@ -36,7 +36,7 @@ def run_in_python(call: Call, case: Case, out: np.ndarray) -> None:
     for name, array in wanted.items():
         context[ARRAYS.index(name)] = 0 if array is None else array.ctypes.data
     for index in range(call.tasks):
-        case.spec.task(call.plan.shape, context.ctypes.data, index)
+        case.spec.task(call.plan.compiled_shape, context.ctypes.data, index)
 
 
 @pytest.mark.parametrize("variation", VARIATIONS, ids=range(len(VARIATIONS)))

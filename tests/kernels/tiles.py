@@ -17,7 +17,7 @@ from fastdw.call import Call, bind
 from fastdw.kernels.spec import KernelSpec, Plan, registry
 from fastdw.machine import Machine, host
 from fastdw.packing import BLANK, PackedWeight
-from fastdw.problem import CONV, DEPTHWISE, POINTWISE, POOL, UNBOUNDED, Pair, Problem, span
+from fastdw.problem import CONV, DEPTHWISE, NO_ACTIVATION, POINTWISE, POOL, Activation, Pair, Problem, span
 from fastdw.request import Request, Strided, Weight
 from fastdw.tile import TileShape
 
@@ -140,14 +140,14 @@ class Variation:
     in_channels: int = 3
     bias: bool = True
     residual: bool = False
-    bounds: tuple[float, float] = UNBOUNDED
+    activation: Activation = NO_ACTIVATION
 
 
 VARIATIONS = [
-    Variation((3, 3), pad="same", bounds=(0.0, 6.0)),
+    Variation((3, 3), pad="same", activation=Activation(low=0.0, high=6.0)),
     Variation((1, 2), (2, 2), residual=True, in_channels=5),
     Variation((2, 3), (1, 2), (2, 1), pad="before", bias=False),
-    Variation((3, 1), (3, 1), pad="beyond", residual=True, bounds=(-0.5, 0.5), in_channels=1),
+    Variation((3, 1), (3, 1), pad="beyond", residual=True, activation=Activation(low=-0.5, high=0.5), in_channels=1),
     Variation((4, 3), (2, 1), (1, 2), pad="same", bias=False, residual=True, in_channels=8),
 ]
 PADS = {  # from the distance between the first tap and the last
@@ -189,14 +189,14 @@ class Case:
     residual: np.ndarray | None = field(repr=False)
     out_shape: tuple[int, ...]
     window: dict
-    bounds: tuple[float, float]
+    activation: Activation
 
     @cached_property
     def expected(self) -> np.ndarray:
         if self.spec.kind == POOL:
             return stated_order.global_average_pool2d(self.x)
         arrays = {"weight": self.weight, "bias": self.bias, "residual": self.residual}
-        return MEANING[self.spec.kind](self.x, **arrays, **self.window, activation=self.bounds)
+        return MEANING[self.spec.kind](self.x, **arrays, **self.window, activation=stated_order.argument(self.activation))
 
     @cached_property
     def packed(self) -> PackedWeight:
@@ -231,7 +231,7 @@ class Case:
             weight = Weight(self.weight.shape, self.weight.strides)
         bias = None if self.bias is None else self.bias.shape
         residual = None if self.residual is None else strided(self.residual)
-        return Request(self.spec.kind, strided(self.x), weight, bias, residual, strided(out), bounds=self.bounds, **self.window)
+        return Request(self.spec.kind, strided(self.x), weight, bias, residual, strided(out), activation=self.activation, **self.window)
 
     def arrays(self, is_packed: bool = False) -> tuple:
         """x, weight, bias and residual as a call takes them."""
@@ -239,7 +239,7 @@ class Case:
         return self.x, weight, self.bias, self.residual
 
     def __str__(self) -> str:
-        return f"{self.spec.name} {self.tile}, {self.size}: x {self.x.shape}, out {self.out_shape}, {self.window}, {self.bounds}"
+        return f"{self.spec.name} {self.tile}, {self.size}: x {self.x.shape}, out {self.out_shape}, {self.window}, {self.activation}"
 
 
 class TileNotOffered(Exception):
@@ -270,7 +270,7 @@ def make_case(spec: KernelSpec, tile: TileShape, size: str, variation: Variation
     count = min(counts[columns], key=lambda count: abs(count * multiplier - wanted))
     channels = count * multiplier
     if spec.kind == POOL:
-        return Case(size, spec, tile, normal(batch, rows + 1, cols + 2, channels), None, None, None, (batch, channels), {}, UNBOUNDED)
+        return Case(size, spec, tile, normal(batch, rows + 1, cols + 2, channels), None, None, None, (batch, channels), {}, NO_ACTIVATION)
     inputs = count if spec.kind == DEPTHWISE else variation.in_channels
     if spec.kind == POINTWISE:
         window, x_extents, weight = {}, (rows, cols), normal(inputs, channels)
@@ -286,7 +286,7 @@ def make_case(spec: KernelSpec, tile: TileShape, size: str, variation: Variation
     bias = normal(channels) if variation.bias else None
     residual = normal(*out_shape) if variation.residual else None
     x = normal(batch, *x_extents, inputs)
-    return Case(size, spec, tile, x, weight, bias, residual, out_shape, window, variation.bounds)
+    return Case(size, spec, tile, x, weight, bias, residual, out_shape, window, variation.activation)
 
 
 def cases(spec: KernelSpec, tile: TileShape) -> Iterator[Case]:

@@ -18,8 +18,8 @@ from fastdw.packing import BLANK_ADDRESS
 from fastdw.tile import (
     Context,
     TileShape,
+    activate,
     add,
-    clamp,
     divide,
     last_taps,
     load,
@@ -201,9 +201,9 @@ def task_positive_zero(shape, context, index):
 
 
 @task
-def task_clamp(shape, context, index):
+def task_activate(shape, context, index):
     c = view(CONTEXT, context)
-    store(clamp(load(shape, c.x, c.row_step, c.col_step, c.vec_step), c.low, c.high), c.out, c.out_row, c.out_col, c.out_vec)
+    store(activate(shape, load(shape, c.x, c.row_step, c.col_step, c.vec_step), c.low, c.high), c.out, c.out_row, c.out_col, c.out_vec)
 
 
 FULL_CONTEXT = Context(*(f"field{i}" for i in range(59)))
