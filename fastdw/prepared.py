@@ -93,6 +93,8 @@ class Layer(Prepared):
             if len(self._calls) >= KEPT_LAYOUTS:
                 self._calls.clear()
             call = self._calls[strides] = bind(request)
+        if call.plan.is_reference:
+            check_strict(call.plan)
         return call(x, self._weight, self._bias, residual, out)
 
     def __repr__(self) -> str:

@@ -51,8 +51,8 @@ class Case:
         """The call of this name in fastdw, or its meaning in an oracle."""
         return getattr(functions, self.call)(**self.arrays | self.keywords | changes)
 
-    def plans(self) -> list[Plan]:
-        plan = fastdw.explain(getattr(fastdw, self.call), **self.arrays, **self.keywords)
+    def plans(self, **changes) -> list[Plan]:
+        plan = fastdw.explain(getattr(fastdw, self.call), **self.arrays | self.keywords | changes)
         return [plan] if isinstance(plan, Plan) else [plan.depthwise, plan.pointwise]
 
     def packed(self) -> dict[str, PackedWeight]:
