@@ -9,6 +9,7 @@ Pointwise layers are tried as a matrix product too.
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -65,23 +66,29 @@ def _convolution(layer, weights, biases, threads):
         constants += [numpy_helper.from_array(weight_oihw(layer, weight), f"weight{k}"), numpy_helper.from_array(bias, f"bias{k}")]
         nodes += _activated(layer, helper.make_node("Conv", ["x", f"weight{k}", f"bias{k}"], [f"y{k}"], **attributes))
     image_shape = [1, layer.in_channels, layer.height, layer.width]
-    optimised = _optimised(_model(nodes, constants, image_shape, len(weights)))
+    runner = blocked(nodes, constants, image_shape, len(weights), threads)
+    return replace(runner, set_input=lambda new: runner.set_input(nchw(new)), output_nhwc=lambda k: nhwc(runner.output_nhwc(k)))
 
+
+def blocked(nodes, constants, shape, copies, threads):
+    """A runner of nodes that take x and give y0, y1, ..., in the layout that the optimiser chooses. Its input and outputs are as the
+    model has them: NCHW for images."""
+    optimised = _optimised(_model(nodes, constants, shape, copies))
     conversions = [node for node in optimised.graph.node if node.op_type in CONVERSIONS]
     convert_input, convert_output = (
         next((_alone(node) for node in conversions if node.op_type == name), lambda image: image) for name in CONVERSIONS
     )
     session = session_of(_without(optimised, conversions), threads)
 
-    x = aligned_copy(convert_input(np.zeros(image_shape, np.float32)))
+    x = aligned_copy(convert_input(np.zeros(shape, np.float32)))
     names = [output.name for output in session.get_outputs()]
     outputs = [aligned_copy(y) for y in session.run(names, {session.get_inputs()[0].name: x})]
     return Runner(
         name="onnxruntime",
         form="NCHWc" if conversions else "NCHW",
         call=bound_call(session, x, outputs),
-        set_input=lambda new: np.copyto(x, convert_input(nchw(new))),
-        output_nhwc=lambda k: nhwc(convert_output(outputs[k])),
+        set_input=lambda new: np.copyto(x, convert_input(new)),
+        output_nhwc=lambda k: convert_output(outputs[k]),
     )
 
 
