@@ -1,0 +1,64 @@
+"""The pages of the documentation: their code runs, prints what they say it prints, and their links lead somewhere.
+
+The ```python blocks of a page run in order, in one namespace, in an empty directory. A ```text block right after one is what it
+prints, with ... for what varies. A block that needs files of the reader's is marked ```py and not run.
+"""
+
+from __future__ import annotations
+
+import doctest
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCK = re.compile(r"^```python\n(?P<code>.*?)^```\n(?:\s*^```text\n(?P<printed>.*?)^```$)?", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)[^)]*\)")
+
+
+def name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def blocks(page: Path) -> Iterator[tuple[str, str | None]]:
+    """The code, on the lines that it has in the page, and what it prints where that is said."""
+    text = page.read_text()
+    for found in BLOCK.finditer(text):
+        yield "\n" * text.count("\n", 0, found.start("code")) + found["code"], found["printed"]
+
+
+def run(page: Path, namespace: dict, capsys: pytest.CaptureFixture) -> None:
+    for code, printed in blocks(page):
+        capsys.readouterr()
+        exec(compile(code, name(page), "exec"), namespace)
+        got = capsys.readouterr().out
+        if printed is not None:
+            same = doctest.OutputChecker().check_output(printed, got, doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+            assert same, f"{name(page)} says that this prints\n{printed}\nbut it prints\n{got}"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if "```python\n" in page.read_text()], ids=name)
+def test_code_runs(page, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    try:
+        run(page, {"__name__": "__main__"}, capsys)
+    except ModuleNotFoundError as error:
+        if (error.name or "fastdw").startswith("fastdw"):
+            raise
+        pytest.skip(f"needs {error.name}")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_lead_somewhere(page):
+    broken = [link for link in LINK.findall(page.read_text()) if not (page.parent / link).exists()]
+    assert not broken
+
+
+def test_the_index_links_every_page():
+    index = ROOT / "docs" / "index.md"
+    linked = {(index.parent / link).resolve() for link in LINK.findall(index.read_text())}
+    pages = {page.resolve() for page in PAGES if page.parent != ROOT} - {index.resolve()}
+    assert pages <= linked, f"not linked: {sorted(map(str, pages - linked))}"
