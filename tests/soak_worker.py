@@ -29,7 +29,7 @@ from fastdw.machine import host
 from fastdw.packing import PackedWeight
 from fastdw.problem import Problem
 
-LONGEST_SECONDS = 120  # of one problem, compiling included; then the process dumps its stacks and ends
+LONGEST_SECONDS = 300  # of one problem, compiling included; then the process dumps its stacks and ends
 CALLS_IN_TURN = [call for call, count in COUNTS.items() for _ in range(count // 100)]
 
 
