@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import doctest
 import re
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,6 +56,11 @@ def test_code_runs(page, tmp_path, monkeypatch, capsys):
 def test_links_lead_somewhere(page):
     broken = [link for link in LINK.findall(page.read_text()) if not (page.parent / link).exists()]
     assert not broken
+
+
+def test_the_api_reference_is_up_to_date():
+    make_api = runpy.run_path(str(ROOT / "docs" / "make_api.py"))
+    assert (ROOT / "docs" / "api.md").read_text() == make_api["page"](), "run python docs/make_api.py"
 
 
 def test_the_index_links_every_page():
