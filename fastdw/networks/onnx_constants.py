@@ -8,6 +8,7 @@ import numpy as np
 
 from fastdw.networks.onnx_step import Step
 
+MOST_BYTES = 1 << 26  # that joining constants may give: repeated doubling must end
 CAST_TYPES = {1: np.float32, 6: np.int32, 7: np.int64, 10: np.float16, 11: np.float64}  # TensorProto.DataType
 
 
@@ -31,16 +32,16 @@ def fold_cast(step: Step) -> np.ndarray:
 
 
 def fold_gather(step: Step) -> np.ndarray:
-    try:
-        return np.take(step.raw_constant(0), step.raw_constant(1), axis=step.attribute("axis", 0))
-    except (IndexError, TypeError) as error:
-        raise ValueError(f"indices: {error}") from error
+    values, indices, axis = step.raw_constant(0), step.raw_constant(1), step.attribute("axis", 0)
+    if values.nbytes // max(values.shape[axis], 1) * indices.size > MOST_BYTES:
+        raise ValueError(f"indices: got {indices.size}; expected a result of at most {MOST_BYTES:,} bytes")
+    return np.take(values, indices, axis)
 
 
 def fold_concat(step: Step) -> np.ndarray:
     arrays = [step.raw_constant(position) for position in range(len(step.node.inputs))]
-    if not arrays or len({array.ndim for array in arrays}) > 1:
-        raise ValueError("inputs: got none, or of different numbers of axes; expected some that fit")
+    if sum(array.nbytes for array in arrays) > MOST_BYTES:
+        raise ValueError(f"inputs: got more than {MOST_BYTES:,} bytes; expected at most so many")
     return np.concatenate(arrays, axis=step.attribute("axis", 0))
 
 
@@ -75,8 +76,8 @@ def checked(fold: Callable[[Step], np.ndarray]) -> Callable[[Step], np.ndarray]:
     def run(step: Step) -> np.ndarray:
         try:
             return fold(step)
-        except (IndexError, TypeError) as error:
-            raise ValueError(f"got constants that do not fit ({error})") from error
+        except (IndexError, TypeError, ValueError) as error:
+            raise ValueError(f"got constants that do not fit ({' '.join(str(error).split())}); expected others") from error
 
     return run
 

@@ -48,7 +48,7 @@ def read_model(path: Path) -> Model:
     try:
         proto = onnx.ModelProto.FromString(data)
     except (DecodeError, RuntimeError) as error:
-        raise ValueError(f"got a file that is no whole ONNX model ({' '.join(str(error).split())})") from error
+        raise ValueError(f"got a damaged file ({' '.join(str(error).split())}); expected a whole ONNX model") from error
     return Parser(onnx).model(proto)
 
 

@@ -19,6 +19,7 @@ from fastdw.networks.windows import NO_PADDING, Padding, Shape, same_padding2d
 
 Layout = tuple[int, ...]
 NHWC: Layout = (0, 2, 3, 1)
+ATTRIBUTE_TYPES: dict[Any, str] = {(list, tuple): "a list", str: "a text", float: "a number", int: "an integer"}
 
 
 class Value(NamedTuple):
@@ -64,8 +65,14 @@ class Step:
         return given[0]
 
     def attribute(self, name: str, default: Any = None) -> Any:
+        """What the node says, of the default's type where there is one."""
         value = self.node.attributes.get(name)
-        return default if value is None else value
+        if value is None:
+            return default
+        for kind, meaning in ATTRIBUTE_TYPES.items():
+            if isinstance(default, kind) and not isinstance(value, kind):
+                raise ValueError(f"{name}: got {str(value)[:40]!r}; expected {meaning}")
+        return value
 
     def has_input(self, position: int) -> bool:
         return position < len(self.node.inputs) and self.node.inputs[position] != ""
@@ -94,8 +101,8 @@ class Step:
 
     def integers(self, position: int, attribute: str) -> tuple[int, ...] | None:
         """Axes, sizes, paddings: an attribute in old models, a constant input in new ones."""
-        if self.attribute(attribute) is not None:
-            return tuple(self.attribute(attribute))
+        if (values := self.attribute(attribute, ())) != ():
+            return tuple(values)
         if not self.has_input(position):
             return None
         constant = self.raw_constant(position)
