@@ -19,3 +19,9 @@ def block_start(index, blocks, extent, tile):
 def count_blocks(extent: int, tile: int, wanted: int) -> int:
     """Blocks of about `wanted` elements, each of a whole tile at least."""
     return max(1, min(extent // tile, -(-extent // max(1, wanted))))
+
+
+def largest_block(extent: int, blocks: int, tile: int) -> int:
+    """Elements of the largest of the blocks: the last one, or one before it."""
+    tiles = extent // tile
+    return max(-(-tiles // blocks) * tile, extent - tiles * (blocks - 1) // blocks * tile)

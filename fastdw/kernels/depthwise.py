@@ -1,10 +1,12 @@
-"""Depthwise convolution with multiplier 1, narrow filters and no column dilation: two-dimensional register tiles.
+"""Depthwise convolution with multiplier 1 and narrow filters: two-dimensional register tiles.
 
 A tile of rows x cols output pixels holds vecs vectors of channels each. For each filter row it loads the window of input
 pixels under the tile and slides the filter row along it:
 
-    window   x[row*stride + r*dilation - top ...][col*stride - left ... + (cols - 1)*stride + taps][n ... n + width]
+    window   x[row*stride + r - top ...][col*stride - left ... + (cols - 1)*stride + taps][n ... n + width]
     taps     weight[r][0 ... taps][n ... n + width]
+
+Dilation splits the outputs into phases, each a convolution without dilation: see phases.py.
 
 Filter columns are unrolled, filter rows are a loop: straight-line taps make LLVM hoist loads until it spills. A tile
 that hangs over the image reads zeros there through a pointer select, so nothing is read outside and nothing is padded.
@@ -16,7 +18,17 @@ from collections.abc import Iterator
 
 from fastdw.jit import Task
 from fastdw.kernels.blocks import block_start, count_blocks
-from fastdw.kernels.epilogue import EPILOGUE, epilogue_fields, finish
+from fastdw.kernels.epilogue import EPILOGUE, finish
+from fastdw.kernels.phases import (
+    PHASES,
+    grid_before,
+    grid_stride,
+    least_outputs,
+    most_outputs,
+    phase_addresses,
+    phase_fields,
+    phases,
+)
 from fastdw.kernels.spec import Blocking, KernelSpec, Layout, Plan, lanes_for
 from fastdw.machine import Machine
 from fastdw.packing import BLANK_ADDRESS
@@ -24,6 +36,7 @@ from fastdw.problem import DEPTHWISE, Problem
 from fastdw.tile import Context, TileShape, load_row, load_taps, load_window, load_window_clipped, slide_fma, view, zeros
 
 MAX_TAPS = 7  # filter columns that one tile takes at once
+WIDE_TAPS, NARROW_IMAGE = 5, range(8, 20)  # tiles that leave few columns over hold too few outputs there
 MAX_STRIDE = 2
 MIN_LANES = 4
 
@@ -39,7 +52,10 @@ CONTEXT = Context(
     "left",
     "kernel_rows",
     "stride_row",
+    "stride_col",
     "dilation_row",
+    "dilation_col",
+    *PHASES,
     "x_image",
     "x_row",
     "x_col",
@@ -53,26 +69,37 @@ CONTEXT = Context(
 @Task
 def depthwise(shape, context, index):
     c = view(CONTEXT, context)
-    image = index // (c.row_blocks * c.channel_blocks)
-    row_block = index // c.channel_blocks % c.row_blocks
     channel_block = index % c.channel_blocks
-    x_image = c.x + image * c.x_image
-    out_image = c.out + image * c.out_image
-    residual_image = c.residual + image * c.residual_image
-    row_end = block_start(row_block + 1, c.row_blocks, c.rows, shape.rows)
+    index //= c.channel_blocks
+    row_block = index % c.row_blocks
+    index //= c.row_blocks
+    col_phase = index % c.col_phases
+    index //= c.col_phases
+    row_phase = index % c.row_phases
+    image = index // c.row_phases
+    x_image, out_image, residual_image = phase_addresses(c, image, row_phase, col_phase)
+    top = grid_before(row_phase * c.stride_row - c.top, c.dilation_row)
+    left = grid_before(col_phase * c.stride_col - c.left, c.dilation_col)
+    height = grid_before(row_phase * c.stride_row - c.top - c.height, c.dilation_row) - top
+    width = grid_before(col_phase * c.stride_col - c.left - c.width, c.dilation_col) - left
+    x_image += top * c.grid_row + left * c.grid_col
+    rows = (c.rows - row_phase + c.row_phases - 1) // c.row_phases
+    cols = (c.cols - col_phase + c.col_phases - 1) // c.col_phases
+    row_end = block_start(row_block + 1, c.row_blocks, rows, shape.rows)
     begin = block_start(channel_block, c.channel_blocks, c.channels, shape.width)
     end = block_start(channel_block + 1, c.channel_blocks, c.channels, shape.width)
-    window_rows = (shape.rows - 1) * c.stride_row + 1
+    row_step = c.grid_stride_row * c.grid_row
+    window_rows = (shape.rows - 1) * c.grid_stride_row + 1
     window_cols = (shape.cols - 1) * shape.stride + shape.taps
-    for tile_row in range(block_start(row_block, c.row_blocks, c.rows, shape.rows), row_end, shape.rows):
+    for tile_row in range(block_start(row_block, c.row_blocks, rows, shape.rows), row_end, shape.rows):
         row = min(tile_row, row_end - shape.rows)
-        x_row = row * c.stride_row - c.top
-        rows_inside = x_row >= 0 and x_row + (c.kernel_rows - 1) * c.dilation_row + window_rows <= c.height
-        for tile_col in range(0, c.cols, shape.cols):
-            col = min(tile_col, c.cols - shape.cols)
-            x_col = col * shape.stride - c.left
-            inside = rows_inside and x_col >= 0 and x_col + window_cols <= c.width
-            x_tile = x_image + x_row * c.x_row + x_col * c.x_col
+        x_row = row * c.grid_stride_row - top
+        rows_inside = x_row >= 0 and x_row + c.kernel_rows - 1 + window_rows <= height
+        for tile_col in range(0, cols, shape.cols):
+            col = min(tile_col, cols - shape.cols)
+            x_col = col * shape.stride - left
+            inside = rows_inside and x_col >= 0 and x_col + window_cols <= width
+            x_tile = x_image + x_row * c.grid_row + x_col * c.grid_col
             out = out_image + row * c.out_row + col * c.out_col
             residual = residual_image + row * c.residual_row + col * c.residual_col
             for tile_n in range(begin, end, shape.width):
@@ -82,19 +109,19 @@ def depthwise(shape, context, index):
                 acc = zeros(shape)
                 if inside:
                     for _ in range(c.kernel_rows):
-                        window = load_window(shape, x, c.stride_row * c.x_row, c.x_col)
+                        window = load_window(shape, x, row_step, c.grid_col)
                         acc = slide_fma(shape, acc, window, load_taps(shape, weight, c.weight_col))
-                        x += c.dilation_row * c.x_row
+                        x += c.grid_row
                         weight += c.weight_row
                 else:
                     for r in range(c.kernel_rows):
-                        first = x_row + r * c.dilation_row
-                        if first + window_rows > 0 and first < c.height:
+                        first = x_row + r
+                        if first + window_rows > 0 and first < height:
                             window = load_window_clipped(
-                                shape, x, c.stride_row * c.x_row, c.x_col, first, c.stride_row, c.height, x_col, 1, c.width, c.blank
+                                shape, x, row_step, c.grid_col, first, c.grid_stride_row, height, x_col, width, c.blank
                             )
                             acc = slide_fma(shape, acc, window, load_taps(shape, weight, c.weight_col))
-                        x += c.dilation_row * c.x_row
+                        x += c.grid_row
                         weight += c.weight_row
                 bias = load_row(shape, c.bias + n * c.bias_channel, shape.lanes * c.bias_channel)
                 finish(shape, acc, bias, c, 4 * shape.lanes, residual + 4 * n, out + 4 * n)
@@ -107,10 +134,10 @@ def refuses(problem: Problem, machine: Machine) -> str | None:
         return f"{problem.channels} channels, fewer than {MIN_LANES}"
     if problem.kernel[1] > MAX_TAPS:
         return f"{problem.kernel[1]} filter columns, more than {MAX_TAPS}"
-    if problem.dilation[1] != 1:
-        return f"column dilation {problem.dilation[1]}"
-    if problem.stride[1] > MAX_STRIDE:
-        return f"column stride {problem.stride[1]}, more than {MAX_STRIDE}"
+    if problem.kernel[1] > WIDE_TAPS and least_outputs(problem, 1) in NARROW_IMAGE:
+        return f"{problem.kernel[1]} filter columns on rows of {problem.out_width}, which is faster from a strip"
+    if grid_stride(problem, 1) > MAX_STRIDE:
+        return f"column stride {problem.stride[1]} with dilation {problem.dilation[1]}, more than {MAX_STRIDE} on its grid"
     return None
 
 
@@ -126,41 +153,42 @@ TOLERANCE = 1.1  # the first tile within this of the least cost is taken
 
 def shapes(problem: Problem, machine: Machine) -> Iterator[TileShape]:
     """Every tile whose machine code does not spill."""
-    lanes = lanes_for(problem.channels, machine)
+    lanes, taps, stride = lanes_for(problem.channels, machine), problem.kernel[1], grid_stride(problem, 1)
     for rows, cols, vecs in TILES:
-        fits = rows <= problem.out_height and cols <= problem.out_width and vecs * lanes <= problem.channels
-        if fits and rows * cols * vecs <= most_accumulators(machine, problem.kernel[1], problem.stride[1], rows, vecs):
-            yield TileShape(rows, cols, vecs, lanes, problem.kernel[1], problem.stride[1])
+        fits = rows <= least_outputs(problem, 0) and cols <= least_outputs(problem, 1) and vecs * lanes <= problem.channels
+        if fits and rows * cols * vecs <= most_accumulators(machine, taps, stride, rows, vecs):
+            yield TileShape(rows, cols, vecs, lanes, taps, stride)
 
 
-def most_accumulators(machine: Machine, taps: int, stride: int, rows: int, vecs: int, expand: int = 1) -> int:
+def most_accumulators(machine: Machine, taps: int, stride: int, rows: int, vecs: int) -> int:
     """Vectors of outputs that leave room for a window and its taps, as the compiled loops show.
 
     Wide windows need more room, and so do four window rows at once. Where a multiply-add cannot read memory, all of the
-    window and the taps pass through registers. Where channels are repeated the window does, and so do the orders of lanes.
+    window and the taps pass through registers.
     """
     is_wide = taps > 5 or (taps > 3 and (stride > 1 or rows > 2))
     if is_wide or not machine.is_fused or (not machine.is_memory_operand and vecs > 1):
         return machine.registers // 4
-    return machine.registers * 3 // 8 if expand > 1 else machine.registers // 2
+    return machine.registers // 2
 
 
 def blockings(problem: Problem, shape: TileShape) -> Iterator[Blocking]:
-    for rows in sorted({shape.rows, 2 * shape.rows, 4 * shape.rows, problem.out_height}):
+    most_rows = most_outputs(problem, 0)
+    for rows in sorted({shape.rows, 2 * shape.rows, 4 * shape.rows, most_rows}):
         for channels in sorted({min(problem.out_channels, blocks * shape.width) for blocks in (1, 2, 4, 8)} | {problem.out_channels}):
-            if rows <= problem.out_height:
+            if rows <= most_rows:
                 yield Blocking(rows, channels)
 
 
 def cost(problem: Problem, shape: TileShape) -> float:
     """Estimated cycles: for each tile the FMA or load units, whichever is busier, the epilogue, edges and a fixed share."""
     taps_high, taps_wide = problem.kernel
-    window_rows = (shape.rows - 1) * problem.stride[0] + taps_high
+    window_rows = (shape.rows - 1) * grid_stride(problem, 0) + taps_high
     window_cols = (shape.cols - 1) * shape.stride + taps_wide
     outputs = shape.pixels * shape.vecs
     loads = taps_high * shape.vecs * (shape.rows * window_cols + taps_wide)
     fresh = window_rows * shape.cols * shape.stride * shape.vecs  # vectors that earlier tiles of the row have not brought to L1
-    tile_rows, tile_cols = -(-problem.out_height // shape.rows), -(-problem.out_width // shape.cols)
+    tile_rows, tile_cols = -(-most_outputs(problem, 0) // shape.rows), -(-most_outputs(problem, 1) // shape.cols)
     inner = max(0, tile_rows - 2) * max(0, tile_cols - 2) / (tile_rows * tile_cols)
     edge = (1 - inner) * taps_high * shape.rows * window_cols
     busy = max(outputs * taps_high * taps_wide, loads) / 2
@@ -175,7 +203,9 @@ def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape,
 def choose_from(shapes: Iterator[TileShape], problem: Problem, machine: Machine, threads: int) -> tuple[TileShape, Blocking]:
     costs = {shape: cost(problem, shape) for shape in shapes}
     shape = next(shape for shape in costs if costs[shape] <= TOLERANCE * min(costs.values()))
-    rows = problem.out_height if threads == 1 else max(shape.rows, problem.out_height // (4 * threads))
+    rows = most_outputs(problem, 0)
+    if threads > 1:
+        rows = max(shape.rows, rows // max(1, 4 * threads // (phases(problem, 0) * phases(problem, 1))))
     pixels = problem.kernel[0] * (problem.width + problem.kernel[1] - 1)  # the rows under one row of tiles stay in L1
     fitting = (machine.l1_bytes or 32 << 10) * 3 // 4 // (4 * pixels)
     channels = max(8 * shape.lanes, 1 << fitting.bit_length() - 1 if fitting else 1)
@@ -184,9 +214,9 @@ def choose_from(shapes: Iterator[TileShape], problem: Problem, machine: Machine,
 
 def bind(plan: Plan, layout: Layout) -> tuple[dict[str, int], int]:
     p, shape = plan.problem, plan.shape
-    row_blocks = count_blocks(p.out_height, shape.rows, plan.blocking.rows)
+    row_blocks = count_blocks(least_outputs(p, 0), shape.rows, plan.blocking.rows)
     channel_blocks = count_blocks(p.channels, shape.width, plan.blocking.channels)
-    fields = epilogue_fields(plan, layout) | {
+    fields = phase_fields(plan, layout) | {
         "blank": BLANK_ADDRESS,
         "height": p.height,
         "width": p.width,
@@ -197,7 +227,9 @@ def bind(plan: Plan, layout: Layout) -> tuple[dict[str, int], int]:
         "left": p.padding[1][0],
         "kernel_rows": p.kernel[0],
         "stride_row": p.stride[0],
+        "stride_col": p.stride[1],
         "dilation_row": p.dilation[0],
+        "dilation_col": p.dilation[1],
         "x_image": layout.x[0],
         "x_row": layout.x[1],
         "x_col": layout.x[2],
@@ -206,7 +238,7 @@ def bind(plan: Plan, layout: Layout) -> tuple[dict[str, int], int]:
         "row_blocks": row_blocks,
         "channel_blocks": channel_blocks,
     }
-    return fields, p.batch * row_blocks * channel_blocks
+    return fields, p.batch * phases(p, 0) * phases(p, 1) * row_blocks * channel_blocks
 
 
 SPEC = KernelSpec(

@@ -1,14 +1,13 @@
-"""Depthwise convolution of any kind: what depthwise.py does, with dilated columns, wide filters, large strides and multipliers.
+"""Depthwise convolution of any kind: a strip of the image is copied into a scratch that stays in the first cache, then tiles slide over it.
 
-A tile of rows x cols output pixels holds vecs vectors of channels each. For each filter row it loads the window of input
-pixels under the tile and slides the filter row along it:
+Copying makes every problem the same dense one. Zeros surround the image, so no tile is clipped. Pixels of the strip follow each other
+without a gap, whatever the strides of x. With a multiplier each channel is repeated, so that outputs c*m ... c*m + m-1 read channel c.
+With dilation the strip holds the grid of one phase alone: see phases.py.
 
-    window   x[row*stride + r*dilation - top ...][col*stride - left ... + (cols - 1)*stride + taps][n ... n + width]
-    taps     weight[r][0 ... taps][n ... n + width]
+    strip    [strip rows][strip columns][n ... n + width]
+    tile     rows x cols outputs; for each filter row it loads the window under it and slides the filter row along
 
-With column dilation d, stride s and g = gcd(d, s), a tile holds neighbours of one phase: the outputs j, j + d/g, j + 2*d/g, ...
-read one grid of columns, d apart, with a stride of s/g on it. Filters wider than a tile takes at once go in chunks of columns
-and a rest. With a multiplier each channel is repeated on loading, so that outputs c*m ... c*m + m-1 read channel c.
+Filters wider than a tile takes at once go in chunks of columns and a rest.
 """
 
 from __future__ import annotations
@@ -18,13 +17,30 @@ from collections.abc import Iterator
 
 from fastdw.jit import Task
 from fastdw.kernels import depthwise
-from fastdw.kernels.blocks import block_start, count_blocks
-from fastdw.kernels.epilogue import EPILOGUE, epilogue_fields, finish
+from fastdw.kernels.blocks import block_start, count_blocks, largest_block
+from fastdw.kernels.epilogue import EPILOGUE, finish
+from fastdw.kernels.phases import PHASES, grid_before, grid_stride, least_outputs, most_outputs, phase_addresses, phase_fields, phases
 from fastdw.kernels.spec import Blocking, KernelSpec, Layout, Plan, lanes_for
 from fastdw.machine import Machine
 from fastdw.packing import BLANK_ADDRESS
 from fastdw.problem import DEPTHWISE, Problem
-from fastdw.tile import Context, TileShape, last_taps, load_row, load_taps, load_window, load_window_clipped, slide_fma, view, zeros
+from fastdw.tile import (
+    SCRATCH_BYTES,
+    Context,
+    TileShape,
+    expanded,
+    last_taps,
+    load_pixel,
+    load_pixels,
+    load_row,
+    load_taps,
+    load_window,
+    scratch,
+    slide_fma,
+    store,
+    view,
+    zeros,
+)
 
 MAX_STRIDE = 4  # between the columns of a tile; with larger ones a tile has one column
 MAX_UNIT = 6
@@ -48,15 +64,14 @@ CONTEXT = Context(
     "stride_col",
     "dilation_row",
     "dilation_col",
-    "phases",  # outputs that far apart read columns dilation_col apart, with the stride of the tile
+    *PHASES,
     "x_image",
     "x_row",
     "x_col",
     "weight_row",
     "weight_col",
-    "out_pixel",  # from one column to the next; out_col goes to the next of the same phase
-    "residual_pixel",
     "row_blocks",
+    "col_blocks",
     "channel_blocks",
 )
 
@@ -64,67 +79,82 @@ CONTEXT = Context(
 @Task
 def depthwise_any(shape, context, index):
     c = view(CONTEXT, context)
-    rest = last_taps(shape)
+    whole = expanded(shape)
+    rest = last_taps(whole)
     whole_taps = c.whole_taps if shape.rest > 0 else shape.taps  # known to the compiler where one chunk is all
-    row_step, col_step = c.stride_row * c.x_row, c.dilation_col * c.x_col
-    image = index // (c.row_blocks * c.channel_blocks)
-    row_block = index // c.channel_blocks % c.row_blocks
     channel_block = index % c.channel_blocks
-    x_image = c.x + image * c.x_image
-    out_image = c.out + image * c.out_image
-    residual_image = c.residual + image * c.residual_image
-    row_end = block_start(row_block + 1, c.row_blocks, c.rows, shape.rows)
+    index //= c.channel_blocks
+    col_block = index % c.col_blocks
+    index //= c.col_blocks
+    row_block = index % c.row_blocks
+    index //= c.row_blocks
+    col_phase = index % c.col_phases
+    index //= c.col_phases
+    row_phase = index % c.row_phases
+    image = index // c.row_phases
+    phase_rows = (c.rows - row_phase + c.row_phases - 1) // c.row_phases
+    phase_cols = (c.cols - col_phase + c.col_phases - 1) // c.col_phases
+    row_begin = block_start(row_block, c.row_blocks, phase_rows, shape.rows)
+    row_end = block_start(row_block + 1, c.row_blocks, phase_rows, shape.rows)
+    col_begin = block_start(col_block, c.col_blocks, phase_cols, shape.cols)
+    col_end = block_start(col_block + 1, c.col_blocks, phase_cols, shape.cols)
     begin = channel_block * c.block_channels
     end = c.channels if channel_block == c.channel_blocks - 1 else begin + c.block_channels
-    window_rows = (shape.rows - 1) * c.stride_row + 1
-    window_cols = ((shape.cols - 1) * shape.stride + c.kernel_cols - 1) * c.dilation_col + 1
-    for tile_row in range(block_start(row_block, c.row_blocks, c.rows, shape.rows), row_end, shape.rows):
-        row = min(tile_row, row_end - shape.rows)
-        x_row = row * c.stride_row - c.top
-        rows_inside = x_row >= 0 and x_row + (c.kernel_rows - 1) * c.dilation_row + window_rows <= c.height
-        for phase in range(c.phases):
-            phase_cols = (c.cols - phase + c.phases - 1) // c.phases
-            for tile_col in range(0, phase_cols, shape.cols):
-                tap_col = min(tile_col, phase_cols - shape.cols)
-                col = phase + tap_col * c.phases
-                x_col = col * c.stride_col - c.left
-                inside = rows_inside and x_col >= 0 and x_col + window_cols <= c.width
-                x_tile = x_image + x_row * c.x_row + x_col * c.x_col
-                out = out_image + row * c.out_row + col * c.out_pixel
-                residual = residual_image + row * c.residual_row + col * c.residual_pixel
-                for tile_n in range(begin, end, shape.width):
-                    n = min(tile_n, end - shape.width)
-                    x = x_tile + 4 * (n // shape.expand if shape.expand > 0 else n // c.multiplier)
-                    weight = c.weight + 4 * n
-                    acc = zeros(shape)
-                    if inside:
-                        for _ in range(c.kernel_rows):
-                            for q in range(0, whole_taps, shape.taps):
-                                window = load_window(shape, x + q * col_step, row_step, col_step)
-                                acc = slide_fma(shape, acc, window, load_taps(shape, weight + q * c.weight_col, c.weight_col))
-                            window = load_window(rest, x + whole_taps * col_step, row_step, col_step)
-                            acc = slide_fma(rest, acc, window, load_taps(rest, weight + whole_taps * c.weight_col, c.weight_col))
-                            x += c.dilation_row * c.x_row
-                            weight += c.weight_row
-                    else:
-                        for r in range(c.kernel_rows):
-                            first = x_row + r * c.dilation_row
-                            if first + window_rows > 0 and first < c.height:
-                                for q in range(0, whole_taps, shape.taps):
-                                    window = load_window_clipped(
-                                        shape, x + q * col_step, row_step, col_step,
-                                        first, c.stride_row, c.height, x_col + q * c.dilation_col, c.dilation_col, c.width, c.blank,
-                                    )  # fmt: skip
-                                    acc = slide_fma(shape, acc, window, load_taps(shape, weight + q * c.weight_col, c.weight_col))
-                                window = load_window_clipped(
-                                    rest, x + whole_taps * col_step, row_step, col_step,
-                                    first, c.stride_row, c.height, x_col + whole_taps * c.dilation_col, c.dilation_col, c.width, c.blank,
-                                )  # fmt: skip
-                                acc = slide_fma(rest, acc, window, load_taps(rest, weight + whole_taps * c.weight_col, c.weight_col))
-                            x += c.dilation_row * c.x_row
-                            weight += c.weight_row
-                    bias = load_row(shape, c.bias + n * c.bias_channel, shape.lanes * c.bias_channel)
-                    finish(shape, acc, bias, c, 4 * shape.lanes, residual + 4 * n, out + 4 * n)
+
+    strip_rows = (row_end - row_begin - 1) * c.grid_stride_row + c.kernel_rows
+    strip_cols = (col_end - col_begin - 1) * c.grid_stride_col + c.kernel_cols
+    first_row = (row_phase + row_begin * c.row_phases) * c.stride_row - c.top
+    first_col = (col_phase + col_begin * c.col_phases) * c.stride_col - c.left
+    x_image, out_image, residual_image = phase_addresses(c, image, row_phase, col_phase)
+    rows_from = min(strip_rows, grid_before(first_row, c.dilation_row))
+    rows_to = max(rows_from, min(strip_rows, grid_before(first_row - c.height, c.dilation_row)))
+    cols_from = min(strip_cols, grid_before(first_col, c.dilation_col))
+    cols_to = max(cols_from, min(strip_cols, grid_before(first_col - c.width, c.dilation_col)))
+    pixel = 4 * shape.width
+    strip_row = strip_cols * pixel
+    strip = scratch(shape)
+    for tile_n in range(begin, end, shape.width):
+        n = min(tile_n, end - shape.width)
+        x = x_image + row_begin * c.grid_stride_row * c.grid_row + col_begin * c.grid_stride_col * c.grid_col
+        x += 4 * (n // shape.expand if shape.expand > 0 else n // c.multiplier)
+        blank = load_row(shape, c.blank, 0)
+        for row in range(strip_rows):
+            is_inside = rows_from <= row and row < rows_to
+            left, right = (cols_from, cols_to) if is_inside else (strip_cols, strip_cols)
+            source = x + row * c.grid_row
+            to = strip + row * strip_row
+            for col in range(left):
+                store(blank, to + col * pixel, 0, 0, 4 * shape.lanes)
+            if right - left >= shape.cols:
+                for tile_col in range(left, right, shape.cols):
+                    col = min(tile_col, right - shape.cols)
+                    pixels = load_pixels(shape, source + col * c.grid_col, c.grid_col)
+                    store(pixels, to + col * pixel, 0, pixel, 4 * shape.lanes)
+            else:
+                for col in range(left, right):
+                    store(load_pixel(shape, source + col * c.grid_col), to + col * pixel, 0, 0, 4 * shape.lanes)
+            for col in range(right, strip_cols):
+                store(blank, to + col * pixel, 0, 0, 4 * shape.lanes)
+
+        bias = load_row(shape, c.bias + n * c.bias_channel, shape.lanes * c.bias_channel)
+        for tile_row in range(row_begin, row_end, shape.rows):
+            row = min(tile_row, row_end - shape.rows)
+            for tile_col in range(col_begin, col_end, shape.cols):
+                col = min(tile_col, col_end - shape.cols)
+                window = strip + (row - row_begin) * c.grid_stride_row * strip_row + (col - col_begin) * c.grid_stride_col * pixel
+                weight = c.weight + 4 * n
+                acc = zeros(shape)
+                for _ in range(c.kernel_rows):
+                    for q in range(0, whole_taps, shape.taps):
+                        x_tile = load_window(whole, window + q * pixel, c.grid_stride_row * strip_row, pixel)
+                        acc = slide_fma(whole, acc, x_tile, load_taps(whole, weight + q * c.weight_col, c.weight_col))
+                    x_tile = load_window(rest, window + whole_taps * pixel, c.grid_stride_row * strip_row, pixel)
+                    acc = slide_fma(rest, acc, x_tile, load_taps(rest, weight + whole_taps * c.weight_col, c.weight_col))
+                    window += strip_row
+                    weight += c.weight_row
+                out = out_image + row * c.out_row + col * c.out_col + 4 * n
+                residual = residual_image + row * c.residual_row + col * c.residual_col + 4 * n
+                finish(shape, acc, bias, c, 4 * shape.lanes, residual, out)
 
 
 def refuses(problem: Problem, machine: Machine) -> str | None:
@@ -132,6 +162,8 @@ def refuses(problem: Problem, machine: Machine) -> str | None:
         return f"{problem.out_channels} output channels, fewer than {depthwise.MIN_LANES}"
     if depthwise.refuses(problem, machine) is None:
         return "depthwise serves it"
+    if strip_bytes(problem, 1, 1, depthwise.MIN_LANES) > SCRATCH_BYTES:
+        return f"a filter of {problem.kernel[0]} x {problem.kernel[1]}, larger than the scratch"
     return None
 
 
@@ -148,27 +180,26 @@ def rest_taps(taps: int) -> int:
     return 0 if chunk == taps else (taps - 1) % chunk + 1
 
 
-def tile_stride(problem: Problem) -> int:
-    """Input columns, dilation apart, from one output of a phase to the next."""
-    return problem.stride[1] // math.gcd(problem.stride[1], problem.dilation[1])
-
-
-def count_phases(problem: Problem) -> int:
-    """Output j reads columns j*stride + q*dilation: outputs dilation / gcd(stride, dilation) apart read the same grid of columns."""
-    return problem.dilation[1] // math.gcd(problem.stride[1], problem.dilation[1])
+def strip_bytes(problem: Problem, rows: int, cols: int, width: int) -> int:
+    """The strip under rows x cols outputs of a phase, `width` channels of it."""
+    high, wide = ((outputs - 1) * grid_stride(problem, axis) + problem.kernel[axis] for axis, outputs in enumerate((rows, cols)))
+    return 4 * high * wide * width
 
 
 def shapes(problem: Problem, machine: Machine) -> Iterator[TileShape]:
-    """Every tile whose machine code does not spill."""
-    taps, stride = chunk_taps(problem.kernel[1]), tile_stride(problem)
-    phase_cols = problem.out_width // count_phases(problem)  # of the phase with the fewest
+    """Every tile whose machine code does not spill and whose strip fits the scratch."""
+    taps, stride = chunk_taps(problem.kernel[1]), grid_stride(problem, 1)
+    most_rows, most_cols = least_outputs(problem, 0), least_outputs(problem, 1)
     if stride > MAX_STRIDE:
-        stride, phase_cols = 1, 1
+        stride, most_cols = 1, 1
     expand, lanes, unit, most_vecs = expansion(problem, machine)
+    while strip_bytes(problem, 1, 1, lanes * unit) > SCRATCH_BYTES:
+        lanes //= 2
     for rows, cols, vecs in depthwise.TILES:
         vecs *= unit
-        fits = rows <= problem.out_height and cols <= max(1, phase_cols) and vecs <= most_vecs
-        if fits and rows * cols * vecs <= depthwise.most_accumulators(machine, taps, stride, rows, vecs, expand):
+        fits = rows <= most_rows and cols <= most_cols and vecs <= most_vecs
+        fits = fits and strip_bytes(problem, 2 * rows - 1, 2 * cols - 1, vecs * lanes) <= SCRATCH_BYTES
+        if fits and rows * cols * vecs <= depthwise.most_accumulators(machine, taps, stride, rows, vecs):
             yield TileShape(rows, cols, vecs, lanes, taps, stride, rest_taps(problem.kernel[1]), expand)
 
 
@@ -191,25 +222,56 @@ def expansion(problem: Problem, machine: Machine) -> tuple[int, int, int, int]:
     return 0, lanes, 1, multiplier // lanes
 
 
+def blockings(problem: Problem, shape: TileShape) -> Iterator[Blocking]:
+    """Rows of a phase; channels of one strip, or of all."""
+    most_rows = most_outputs(problem, 0)
+    for rows in sorted({shape.rows, 2 * shape.rows, 4 * shape.rows, most_rows}):
+        if rows <= most_rows:
+            for channels in sorted({shape.width, problem.out_channels}):
+                yield Blocking(rows, channels)
+
+
+def cost(problem: Problem, shape: TileShape) -> float:
+    """Estimated cycles: for each tile the FMA or load units, whichever is busier, the epilogue, and a fixed share."""
+    taps_high, taps_wide = problem.kernel
+    outputs = shape.pixels * shape.vecs
+    loads = taps_high * shape.vecs * (shape.rows * ((shape.cols - 1) * shape.stride + taps_wide) + taps_wide)
+    tiles = -(-most_outputs(problem, 0) // shape.rows) * -(-most_outputs(problem, 1) // shape.cols)
+    return tiles * -(-problem.out_channels // shape.width) * (max(outputs * taps_high * taps_wide, loads) / 2 + 1.5 * outputs + 8)
+
+
 def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape, Blocking]:
-    return depthwise.choose_from(shapes(problem, machine), problem, machine, threads)
+    """A narrow strip, which stays in the first cache, of as many rows as fit: the fewer strips, the fewer rows are copied twice."""
+    costs = {shape: cost(problem, shape) for shape in sorted(shapes(problem, machine), key=lambda shape: (shape.vecs, shape.rows > 2))}
+    shape = next(shape for shape in costs if costs[shape] <= depthwise.TOLERANCE * min(costs.values()))
+    rows, cols = most_outputs(problem, 0), most_outputs(problem, 1)
+    tasks = phases(problem, 0) * phases(problem, 1) * -(-problem.out_channels // shape.width)
+    if tasks < 2 * threads:
+        rows = max(shape.rows, rows * tasks // (2 * threads))
+    while rows > shape.rows and strip_bytes(problem, rows, cols, shape.width) > SCRATCH_BYTES:
+        rows = max(shape.rows, -(-rows // 2))
+    return shape, Blocking(rows, shape.width)
 
 
 def bind(plan: Plan, layout: Layout) -> tuple[dict[str, int], int]:
     p, shape = plan.problem, plan.shape
-    row_blocks = count_blocks(p.out_height, shape.rows, plan.blocking.rows)
+    row_blocks, col_blocks = count_blocks(least_outputs(p, 0), shape.rows, plan.blocking.rows), 1
+
+    def fits() -> bool:
+        block = largest_block(most_outputs(p, 0), row_blocks, shape.rows), largest_block(most_outputs(p, 1), col_blocks, shape.cols)
+        return strip_bytes(p, *block, shape.width) <= SCRATCH_BYTES
+
+    while not fits():
+        if col_blocks < least_outputs(p, 1) // shape.cols:
+            col_blocks += 1
+        else:
+            row_blocks += 1
     if shape.expand == 0:
         channel_blocks, block_channels = p.channels, p.multiplier
     else:
         channel_blocks = count_blocks(p.out_channels, shape.width, plan.blocking.channels)
         block_channels = p.out_channels // shape.width // channel_blocks * shape.width
-    phases = count_phases(p)
-    fields = epilogue_fields(plan, layout)
-    fields |= {
-        "out_pixel": fields["out_col"],
-        "out_col": fields["out_col"] * phases,
-        "residual_pixel": fields["residual_col"],
-        "residual_col": fields["residual_col"] * phases,
+    fields = phase_fields(plan, layout) | {
         "blank": BLANK_ADDRESS,
         "height": p.height,
         "width": p.width,
@@ -227,16 +289,16 @@ def bind(plan: Plan, layout: Layout) -> tuple[dict[str, int], int]:
         "stride_col": p.stride[1],
         "dilation_row": p.dilation[0],
         "dilation_col": p.dilation[1],
-        "phases": phases,
         "x_image": layout.x[0],
         "x_row": layout.x[1],
         "x_col": layout.x[2],
         "weight_row": layout.weight[0],
         "weight_col": layout.weight[1],
         "row_blocks": row_blocks,
+        "col_blocks": col_blocks,
         "channel_blocks": channel_blocks,
     }
-    return fields, p.batch * row_blocks * channel_blocks
+    return fields, p.batch * phases(p, 0) * phases(p, 1) * row_blocks * col_blocks * channel_blocks
 
 
 SPEC = KernelSpec(
@@ -246,7 +308,7 @@ SPEC = KernelSpec(
     context=CONTEXT,
     refuses=refuses,
     shapes=shapes,
-    blockings=depthwise.blockings,
+    blockings=blockings,
     choose=choose,
     bind=bind,
     fused_multiply_adds=lambda shape: shape.pixels * shape.vecs * shape.taps,

@@ -17,6 +17,7 @@ from numba.core.typing.templates import AttributeTemplate, make_intrinsic_templa
 from numba.extending import infer_getattr, lower_getattr_generic, models, register_model
 
 from fastdw.tile.activations import CLAMP, FUNCTIONS
+from fastdw.tile.shapes import SCRATCH_BYTES
 
 I8, I32, I64, F32 = ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.FloatType()
 
@@ -215,6 +216,43 @@ def last_taps(shape) -> Lowering:
 
 
 @lowering
+def expanded(shape) -> Lowering:
+    return ConstantsType("TileShape", shape.fields | {"expand": 1}), lambda builder, shape: shape
+
+
+@lowering
+def scratch(shape) -> Lowering:
+    def generate(builder, shape):
+        with builder.goto_entry_block():
+            block = builder.alloca(ir.ArrayType(I8, SCRATCH_BYTES))
+            block.align = 64
+        kept = cgutils.alloca_once(builder, I64)  # read back as a volatile: an address that comes from nowhere is kept in a register
+        builder.store(builder.ptrtoint(block, I64), kept)
+        address = builder.load(kept)
+        address.volatile = True
+        return address
+
+    return types.intp, generate
+
+
+@lowering
+def load_pixel(shape, address) -> Lowering:
+    typ, expand = _tile(shape, 1, 1), shape.fields["expand"]
+    return typ, lambda builder, shape, address: _pack(builder, typ, _load_pixel(builder, typ, expand, address, I64(0)))
+
+
+@lowering
+def load_pixels(shape, address, col_step) -> Lowering:
+    typ, expand = _tile(shape, 1, shape.fields["cols"]), shape.fields["expand"]
+
+    def generate(builder, shape, address, col_step):
+        pixels = (_load_pixel(builder, typ, expand, address, builder.mul(col_step, I64(j))) for j in range(typ.cols))
+        return _pack(builder, typ, [vector for pixel in pixels for vector in pixel])
+
+    return typ, generate
+
+
+@lowering
 def load_row(shape, address, vec_step) -> Lowering:
     typ = _tile(shape, 1, 1)
     return typ, lambda builder, shape, address, vec_step: _load_all(builder, typ, address, I64(0), I64(0), vec_step)
@@ -242,11 +280,11 @@ def load_window(shape, address, row_step, col_step) -> Lowering:
 
 
 @lowering
-def load_window_clipped(shape, address, row_step, col_step, row, row_stride, height, col, dilation, width, blank) -> Lowering:
+def load_window_clipped(shape, address, row_step, col_step, row, row_stride, height, col, width, blank) -> Lowering:
     typ, expand = _window(shape), shape.fields["expand"]
 
-    def generate(builder, shape, address, row_step, col_step, row, row_stride, height, col, dilation, width, blank):
-        cols_inside = [_inside(builder, builder.add(col, builder.mul(dilation, I64(j))), width) for j in range(typ.cols)]
+    def generate(builder, shape, address, row_step, col_step, row, row_stride, height, col, width, blank):
+        cols_inside = [_inside(builder, builder.add(col, I64(j)), width) for j in range(typ.cols)]
         vectors = []
         for i in range(typ.rows):
             row_inside = _inside(builder, builder.add(row, builder.mul(row_stride, I64(i))), height)

@@ -8,6 +8,7 @@ float32, a row is [1, 1, vecs, lanes]. Addresses and steps are in bytes.
 from __future__ import annotations
 
 import ctypes
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property, update_wrapper
@@ -15,7 +16,7 @@ from functools import cached_property, update_wrapper
 import numpy as np
 
 from fastdw.tile.activations import CLAMP, FUNCTIONS
-from fastdw.tile.shapes import Context, TileShape
+from fastdw.tile.shapes import SCRATCH_BYTES, Context, TileShape
 
 Tile = np.ndarray
 
@@ -95,9 +96,38 @@ def last_taps(shape: TileShape) -> TileShape:
 
 
 @Operation
+def expanded(shape: TileShape) -> TileShape:
+    """The shape for pixels whose channels are repeated already."""
+    return replace(shape, expand=1)
+
+
+@Operation
+def scratch(shape: TileShape) -> int:
+    """The address of SCRATCH_BYTES that the task has to itself, aligned to a cache line; they hold anything."""
+    block = np.full(SCRATCH_BYTES // 4 + 16, np.nan, np.float32)
+    _scratches.append(block)
+    return -(-block.ctypes.data // 64) * 64
+
+
+_scratches: deque[np.ndarray] = deque(maxlen=1)  # the last one lives on while its task runs
+
+
+@Operation
 def load_row(shape: TileShape, address: int, vec_step: int) -> Tile:
     """row[v] = the vector at address + v*vec_step"""
     return _gather(_grid(address, 1, 1, shape.vecs, 0, 0, vec_step), shape.lanes)
+
+
+@Operation
+def load_pixel(shape: TileShape, address: int) -> Tile:
+    """row[v] = the v-th vector of the channels at address, each repeated as the shape says"""
+    return _pixels(shape, np.array([[address]]))
+
+
+@Operation
+def load_pixels(shape: TileShape, address: int, col_step: int) -> Tile:
+    """A tile's row of neighbouring pixels: tile[0, j] = load_pixel at address + j*col_step"""
+    return _pixels(shape, address + np.arange(shape.cols)[None] * col_step)
 
 
 @Operation
@@ -122,16 +152,15 @@ def load_window_clipped(
     row_stride: int,
     height: int,
     col: int,
-    dilation: int,
     width: int,
     blank: int,
 ) -> Tile:
     """load_window where pixels outside the image are read at blank.
 
-    Window row i is row `row + i*row_stride` of the image, window column j its column `col + j*dilation`.
+    Window row i is row `row + i*row_stride` of the image, window column j its column `col + j`.
     """
     i, j = np.ogrid[: shape.rows, : shape.window_cols]
-    rows, cols = row + i * row_stride, col + j * dilation
+    rows, cols = row + i * row_stride, col + j
     inside = (rows >= 0) & (rows < height) & (cols >= 0) & (cols < width)
     pixels = np.where(inside, address + i * row_step + j * col_step, blank)
     return _pixels(shape, pixels)

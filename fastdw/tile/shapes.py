@@ -19,6 +19,7 @@ import numpy as np
 from fastdw.tile.activations import CLAMP
 
 CONTEXT_FIELDS = 64  # every context is padded to this many fields, so that one launcher copies them all
+SCRATCH_BYTES = 128 << 10  # of a task, on the stack of its thread
 ARRAYS = ("x", "weight", "bias", "residual", "out")  # the first fields of every context, written at each call
 
 

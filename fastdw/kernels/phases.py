@@ -1,0 +1,89 @@
+"""Dilation without cost: outputs that read the same grid of rows and columns are a convolution of their own, without dilation.
+
+Output j reads j*stride + q*dilation - padding for q = 0, 1, .... With g = gcd(stride, dilation), outputs j, j + dilation/g,
+j + 2*dilation/g, ... read one grid, dilation apart, with a stride of stride/g on it. Phase f holds the outputs from j = f on;
+without dilation there is one. A task computes outputs of one phase of rows and one of columns.
+"""
+
+from __future__ import annotations
+
+import math
+
+from fastdw.jit import Inlined
+from fastdw.kernels.epilogue import epilogue_fields
+from fastdw.kernels.spec import Layout, Plan
+from fastdw.problem import Problem
+
+PHASES = (
+    "row_phases",
+    "col_phases",
+    "grid_stride_row",  # rows of the grid from one output row of a phase to the next
+    "grid_stride_col",
+    "grid_row",  # bytes of x from one row of the grid to the next
+    "grid_col",
+    "out_line",  # bytes from one row of the output to the next; out_row goes to the next of the same phase
+    "out_pixel",
+    "residual_line",
+    "residual_pixel",
+)
+
+
+@Inlined
+def grid_before(start, step):
+    """How many rows of the grid start, start + step, ... lie before row 0."""
+    return 0 if start >= 0 else (step - 1 - start) // step
+
+
+@Inlined
+def phase_addresses(c, image, row_phase, col_phase):
+    """Where the grid of a phase begins in x, perhaps before the image, and its first output and residual."""
+    row, col = row_phase * c.stride_row - c.top, col_phase * c.stride_col - c.left
+    x = c.x + image * c.x_image + row * c.x_row + col * c.x_col
+    out = c.out + image * c.out_image + row_phase * c.out_line + col_phase * c.out_pixel
+    residual = c.residual + image * c.residual_image + row_phase * c.residual_line + col_phase * c.residual_pixel
+    return x, out, residual
+
+
+def phases(problem: Problem, axis: int) -> int:
+    """Of rows (axis 0) or columns (axis 1); none is empty."""
+    stride, dilation = problem.stride[axis], problem.dilation[axis]
+    return min(dilation // math.gcd(stride, dilation), _outputs(problem, axis))
+
+
+def grid_stride(problem: Problem, axis: int) -> int:
+    return problem.stride[axis] // math.gcd(problem.stride[axis], problem.dilation[axis])
+
+
+def least_outputs(problem: Problem, axis: int) -> int:
+    """Output rows or columns of the phase with the fewest."""
+    return _outputs(problem, axis) // phases(problem, axis)
+
+
+def most_outputs(problem: Problem, axis: int) -> int:
+    return -(-_outputs(problem, axis) // phases(problem, axis))
+
+
+def _outputs(problem: Problem, axis: int) -> int:
+    return (problem.out_height, problem.out_width)[axis]
+
+
+def phase_fields(plan: Plan, layout: Layout) -> dict[str, int]:
+    """PHASES and EPILOGUE."""
+    p, fields = plan.problem, epilogue_fields(plan, layout)
+    rows, cols = phases(p, 0), phases(p, 1)
+    return fields | {
+        "row_phases": rows,
+        "col_phases": cols,
+        "grid_stride_row": grid_stride(p, 0),
+        "grid_stride_col": grid_stride(p, 1),
+        "grid_row": p.dilation[0] * layout.x[1],
+        "grid_col": p.dilation[1] * layout.x[2],
+        "out_line": fields["out_row"],
+        "out_pixel": fields["out_col"],
+        "residual_line": fields["residual_row"],
+        "residual_pixel": fields["residual_col"],
+        "out_row": fields["out_row"] * rows,
+        "out_col": fields["out_col"] * cols,
+        "residual_row": fields["residual_row"] * rows,
+        "residual_col": fields["residual_col"] * cols,
+    }
