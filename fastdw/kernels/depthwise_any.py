@@ -28,7 +28,6 @@ from fastdw.tile import (
     SCRATCH_BYTES,
     Context,
     TileShape,
-    expanded,
     last_taps,
     load_pixel,
     load_pixels,
@@ -79,8 +78,7 @@ CONTEXT = Context(
 @Task
 def depthwise_any(shape, context, index):
     c = view(CONTEXT, context)
-    whole = expanded(shape)
-    rest = last_taps(whole)
+    rest = last_taps(shape)
     whole_taps = c.whole_taps if shape.rest > 0 else shape.taps  # known to the compiler where one chunk is all
     channel_block = index % c.channel_blocks
     index //= c.channel_blocks
@@ -146,8 +144,8 @@ def depthwise_any(shape, context, index):
                 acc = zeros(shape)
                 for _ in range(c.kernel_rows):
                     for q in range(0, whole_taps, shape.taps):
-                        x_tile = load_window(whole, window + q * pixel, c.grid_stride_row * strip_row, pixel)
-                        acc = slide_fma(whole, acc, x_tile, load_taps(whole, weight + q * c.weight_col, c.weight_col))
+                        x_tile = load_window(shape, window + q * pixel, c.grid_stride_row * strip_row, pixel)
+                        acc = slide_fma(shape, acc, x_tile, load_taps(shape, weight + q * c.weight_col, c.weight_col))
                     x_tile = load_window(rest, window + whole_taps * pixel, c.grid_stride_row * strip_row, pixel)
                     acc = slide_fma(rest, acc, x_tile, load_taps(rest, weight + whole_taps * c.weight_col, c.weight_col))
                     window += strip_row

@@ -216,11 +216,6 @@ def last_taps(shape) -> Lowering:
 
 
 @lowering
-def expanded(shape) -> Lowering:
-    return ConstantsType("TileShape", shape.fields | {"expand": 1}), lambda builder, shape: shape
-
-
-@lowering
 def scratch(shape) -> Lowering:
     def generate(builder, shape):
         with builder.goto_entry_block():
@@ -266,22 +261,13 @@ def load_taps(shape, address, tap_step) -> Lowering:
 
 @lowering
 def load_window(shape, address, row_step, col_step) -> Lowering:
-    typ, expand = _window(shape), shape.fields["expand"]
-
-    def generate(builder, shape, address, row_step, col_step):
-        vectors = []
-        for i in range(typ.rows):
-            for j in range(typ.cols):
-                offset = builder.add(builder.mul(row_step, I64(i)), builder.mul(col_step, I64(j)))
-                vectors += _load_pixel(builder, typ, expand, address, offset)
-        return _pack(builder, typ, vectors)
-
-    return typ, generate
+    typ = _window(shape)
+    return typ, lambda builder, shape, address, row_step, col_step: _load_all(builder, typ, address, row_step, col_step, _vector_bytes(typ))
 
 
 @lowering
 def load_window_clipped(shape, address, row_step, col_step, row, row_stride, height, col, width, blank) -> Lowering:
-    typ, expand = _window(shape), shape.fields["expand"]
+    typ = _window(shape)
 
     def generate(builder, shape, address, row_step, col_step, row, row_stride, height, col, width, blank):
         cols_inside = [_inside(builder, builder.add(col, I64(j)), width) for j in range(typ.cols)]
@@ -291,7 +277,7 @@ def load_window_clipped(shape, address, row_step, col_step, row, row_stride, hei
             for j in range(typ.cols):
                 offset = builder.add(builder.mul(row_step, I64(i)), builder.mul(col_step, I64(j)))
                 pixel = builder.select(builder.and_(row_inside, cols_inside[j]), builder.add(address, offset), blank)
-                vectors += _load_pixel(builder, typ, expand, pixel, I64(0))
+                vectors += [_load(builder, pixel, I64(4 * typ.lanes * v), typ.vector) for v in range(typ.vecs)]
         return _pack(builder, typ, vectors)
 
     return typ, generate

@@ -28,7 +28,7 @@ class TileShape:
     """Outputs held in registers: rows x cols pixels of vecs vectors of lanes floats.
 
     taps are the filter columns taken at once, rest those at the end of a filter row that is wider; stride is the input columns
-    between two outputs. Zero where a kernel has none. expand is how often each channel is repeated on loading a window; 0:
+    between two outputs. Zero where a kernel has none. expand is how often load_pixel repeats each channel; 0:
     all outputs of the tile read one channel. period is the channels of a pixel where vectors run along a row of pixels.
     activation is what the epilogue does: a clamp to bounds known at run time, or one of activations.FUNCTIONS.
     """

@@ -255,6 +255,11 @@ def columns_apart(columns: Window) -> int:
     return columns.dilation // math.gcd(columns.dilation, columns.stride)
 
 
+def rows_apart(spec: KernelSpec, variation: Variation) -> int:
+    """Likewise for rows."""
+    return variation.dilation[0] // math.gcd(variation.dilation[0], variation.stride[0]) if spec.kind == DEPTHWISE else 1
+
+
 def make_case(spec: KernelSpec, tile: TileShape, size: str, variation: Variation, batch: int = 2) -> Case:
     rng = np.random.default_rng(zlib.crc32(f"{spec.name} {tile} {size} {variation}".encode()))
 
@@ -266,7 +271,7 @@ def make_case(spec: KernelSpec, tile: TileShape, size: str, variation: Variation
     multiplier = columns.multiplier if spec.kind == DEPTHWISE else 1
     outputs = (tile.rows, tile.width // tile.period, tile.period) if tile.period else (tile.rows, tile.cols, tile.width)
     sizes = [max(1, times * extent + more) for extent, (times, more) in zip(outputs, SIZES[size], strict=True)]
-    rows, cols, wanted = sizes[0], sizes[1] * columns_apart(columns), sizes[2]
+    rows, cols, wanted = sizes[0] * rows_apart(spec, variation), sizes[1] * columns_apart(columns), sizes[2]
     count = min(counts[columns], key=lambda count: abs(count * multiplier - wanted))
     channels = count * multiplier
     if spec.kind == POOL:

@@ -16,6 +16,7 @@ from fastdw.kernels.spec import float_bits
 from fastdw.machine import host
 from fastdw.packing import BLANK_ADDRESS
 from fastdw.tile import (
+    SCRATCH_BYTES,
     Context,
     TileShape,
     activate,
@@ -24,6 +25,8 @@ from fastdw.tile import (
     last_taps,
     load,
     load_period,
+    load_pixel,
+    load_pixels,
     load_row,
     load_run,
     load_run_clipped,
@@ -34,6 +37,7 @@ from fastdw.tile import (
     outer_fma,
     outer_fma_clipped,
     positive_zero,
+    scratch,
     slide_fma,
     store,
     view,
@@ -125,7 +129,7 @@ def task_load_window(shape, context, index):
 @task
 def task_load_window_clipped(shape, context, index):
     c = view(CONTEXT, context)
-    window = load_window_clipped(shape, c.x, c.row_step, c.col_step, c.row, c.row_stride, c.height, c.col, c.dilation, c.width, c.blank)
+    window = load_window_clipped(shape, c.x, c.row_step, c.col_step, c.row, c.row_stride, c.height, c.col, c.width, c.blank)
     store(window, c.out, c.out_row, c.out_col, c.out_vec)
 
 
@@ -136,6 +140,28 @@ def task_last_taps(shape, context, index):
     acc = load(shape, c.residual, c.row_step, c.col_step, c.vec_step)
     acc = slide_fma(rest, acc, load_window(rest, c.x, c.row_step, c.col_step), load_taps(rest, c.weight, c.col_step))
     store(acc, c.out, c.out_row, c.out_col, c.out_vec)
+
+
+@task
+def task_load_pixel(shape, context, index):
+    c = view(CONTEXT, context)
+    store(load_pixel(shape, c.x), c.out, c.out_row, c.out_col, c.out_vec)
+
+
+@task
+def task_load_pixels(shape, context, index):
+    c = view(CONTEXT, context)
+    store(load_pixels(shape, c.x, c.col_step), c.out, c.out_row, c.out_col, c.out_vec)
+
+
+@task
+def task_scratch(shape, context, index):
+    c = view(CONTEXT, context)
+    block = scratch(shape)
+    for at in range(0, SCRATCH_BYTES, 4 * shape.lanes):
+        store(load_row(shape, c.x, 0), block + at, 0, 0, 0)
+    if block % 64 == 0:
+        store(load_row(shape, block + SCRATCH_BYTES - 4 * shape.lanes, 0), c.out, c.out_row, c.out_col, c.out_vec)
 
 
 @task
@@ -230,7 +256,7 @@ STEPS = [  # row, column, vector: in floats
     (0, 0, 0),
 ]
 ALONG_ROWS = {"load_run", "load_run_clipped", "load_period"}
-MOVES = {"zeros", "load", "store", "load_row", "load_taps", "load_window", "load_window_clipped", "view"} | ALONG_ROWS
+MOVES = {"load_pixel", "load_pixels", "scratch", "zeros", "load", "store", "load_row", "load_taps", "load_window", "load_window_clipped", "view"} | ALONG_ROWS
 
 
 @pytest.fixture(autouse=True)
@@ -275,6 +301,8 @@ def fields(steps: tuple[int, int, int], variant: int) -> dict[str, int]:
 def shapes_for(name: str) -> list[TileShape]:
     if name == "last_taps":
         return [shape for shape in SHAPES if shape.rest]
+    if name == "scratch":
+        return SHAPES[:2]
     return RUNS if name in ALONG_ROWS else SHAPES
 
 
