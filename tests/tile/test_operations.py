@@ -256,7 +256,19 @@ STEPS = [  # row, column, vector: in floats
     (0, 0, 0),
 ]
 ALONG_ROWS = {"load_run", "load_run_clipped", "load_period"}
-MOVES = {"load_pixel", "load_pixels", "scratch", "zeros", "load", "store", "load_row", "load_taps", "load_window", "load_window_clipped", "view"} | ALONG_ROWS
+MOVES = {
+    "load_pixel",
+    "load_pixels",
+    "scratch",
+    "zeros",
+    "load",
+    "store",
+    "load_row",
+    "load_taps",
+    "load_window",
+    "load_window_clipped",
+    "view",
+} | ALONG_ROWS
 
 
 @pytest.fixture(autouse=True)
