@@ -16,6 +16,7 @@ from fastdw.networks.windows import Shape
 class Binary(NumpyLayer):
     """act(a op b), or act(a op constant); broadcasts as NumPy does."""
 
+    works_in_place = True
     operation: ClassVar[np.ufunc]
     constant: np.ndarray | None = field(default=None, repr=False, kw_only=True)
     activation: Activation = field(default=None, kw_only=True)
@@ -50,6 +51,7 @@ class Activate(NumpyLayer):
     """An activation that stands alone."""
 
     kind = "activation"
+    works_in_place = True
     activation: Activation = field(default="relu", kw_only=True)
 
     def run(self, *inputs: np.ndarray, out: np.ndarray) -> None:
@@ -61,6 +63,7 @@ class Softmax(NumpyLayer):
     """exp(beta * x) / sum(exp(beta * x)) over the last axis"""
 
     kind = "softmax"
+    works_in_place = True
     beta: float = field(default=1.0, kw_only=True)
 
     def run(self, *inputs: np.ndarray, out: np.ndarray) -> None:

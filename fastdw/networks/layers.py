@@ -26,6 +26,7 @@ class Layer:
     """output = kind(*inputs). The output goes by the name of the layer, the input of the network by `graph.INPUT`."""
 
     kind: ClassVar[str]
+    works_in_place: ClassVar[bool] = False  # whether out may be an input of the same shape
     name: str
     inputs: tuple[str, ...]
 

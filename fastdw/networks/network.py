@@ -41,6 +41,8 @@ class Network:
     Args:
       graph: what to compute.
       threads: threads a layer may use; None for fastdw's default.
+
+    `scratch_bytes` is the size of the memory between layers, which the network owns.
     """
 
     def __init__(self, graph: Graph, *, threads: int | None = None):
@@ -53,7 +55,7 @@ class Network:
         self.quantization = graph.quantization
         self.layers = tuple(plan_layer(graph, layer, threads) for layer in graph.layers if not is_view(graph, layer))
         self._output = graph.output
-        self._values, self.buffer_bytes = lay_out(graph)
+        self._values, self.scratch_bytes = lay_out(graph)
         self._lock = Lock()
 
     @property
@@ -133,15 +135,13 @@ def is_view(graph: Graph, layer: Layer) -> bool:
 
 def lay_out(graph: Graph) -> tuple[dict[str, np.ndarray], int]:
     """The arrays of all values but the network's input and output, and how many bytes they take together."""
-    owners: dict[str, str] = {}
+    owners = find_owners(graph)
     lifetimes: dict[str, Lifetime] = {}
     for step, layer in enumerate(graph.layers):
         for name in layer.inputs:
             if name != INPUT:
                 lifetimes[owners[name]].last = step
-        owners[layer.name] = owners[layer.inputs[0]] if is_view(graph, layer) else layer.name
-        if owners[layer.name] == layer.name:
-            lifetimes[layer.name] = Lifetime(prod(graph.shapes[layer.name]), step, step)
+        lifetimes.setdefault(owners[layer.name], Lifetime(prod(graph.shapes[layer.name]), step, step)).last = step
     lifetimes.pop(graph.output)
     offsets, n_floats = place(lifetimes)
     arena = aligned_empty((n_floats,))
@@ -151,3 +151,21 @@ def lay_out(graph: Graph) -> tuple[dict[str, np.ndarray], int]:
             shape = graph.shapes[name]
             values[name] = arena[offsets[owner] : offsets[owner] + prod(shape)].reshape(shape)
     return values, 4 * n_floats
+
+
+def find_owners(graph: Graph) -> dict[str, str]:
+    """The value in whose memory each value lies: its own, that of what it is a view of, or that of an input which it takes the place of."""
+    last_reads = {name: step for step, layer in enumerate(graph.layers) for name in layer.inputs}
+    owners: dict[str, str] = {}
+    for step, layer in enumerate(graph.layers):
+        owners[layer.name] = layer.name
+        if is_view(graph, layer):
+            owners[layer.name] = owners[layer.inputs[0]]
+        elif layer.works_in_place and layer.name != graph.output:
+            for name in layer.inputs:
+                sharers = [other for other, owner in owners.items() if name != INPUT and owner == owners[name] and other != layer.name]
+                is_free = sharers and graph.output not in sharers and max(last_reads.get(other, 0) for other in sharers) <= step
+                if is_free and graph.shapes[name] == graph.shapes[layer.name]:
+                    owners[layer.name] = owners[name]
+                    break
+    return owners

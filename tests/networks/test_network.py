@@ -9,7 +9,7 @@ from graphs import conv, depthwise, meaning, pointwise, value
 
 from fastdw.networks import Graph, Network
 from fastdw.networks.arranging import Reshape
-from fastdw.networks.elementwise import Add, Softmax
+from fastdw.networks.elementwise import Activate, Add, Multiply, Softmax
 from fastdw.networks.graph import INPUT
 from fastdw.networks.layers import Dense, GlobalAveragePool2D
 
@@ -124,7 +124,7 @@ def test_a_call_allocates_little_beside_its_result():
         x = graph.add(pointwise(f"layer{index}", x, 16, 16))
     network, image = Network(graph, threads=1), value(1, 64, 64, 16)
     out = network(image)
-    assert network.buffer_bytes == 2 * image.nbytes
+    assert network.scratch_bytes == 2 * image.nbytes
     tracemalloc.start()
     network(image, out)
     peak_bytes = tracemalloc.get_traced_memory()[1]
@@ -189,3 +189,39 @@ def test_weights_that_fastdw_refuses():
     graph.add(layer)
     with pytest.raises(ValueError, match=r"^test: a: weight: "):
         Network(graph)
+
+
+def in_place_graph() -> Graph:
+    """Elementwise layers on values that are needed again, on views, and on values that are not."""
+    graph = Graph("test", (1, 6, 5, 4))
+    graph.add(pointwise("a", INPUT, 4, 4))
+    graph.add(Activate("kept", ("a",), activation="relu6"))  # a is read again
+    graph.add(Multiply("product", ("a", "kept")))
+    graph.add(Reshape("rows", ("product",), shape=(1, 30, 4)))
+    graph.add(Activate("curve", ("rows",), activation="hard_swish"))  # product is read again, through its own name
+    graph.add(Reshape("image", ("curve",), shape=(1, 6, 5, 4)))
+    graph.add(Add("sum", ("image", "product")))
+    graph.add(Softmax("scores", ("sum",)))
+    graph.add(Activate("last", ("scores",), activation="tanh"))
+    return graph
+
+
+@pytest.mark.parametrize("output", ["last", "scores", "sum", "product", "curve", "a"])
+def test_layers_in_place(output):
+    graph = in_place_graph()
+    graph.output = output
+    x = value(1, 6, 5, 4)
+    network = Network(graph)
+    before = x.copy()
+    for _ in range(2):
+        np.testing.assert_allclose(network(x), meaning(graph, x), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(x, before)
+
+
+def test_a_layer_in_place_takes_no_memory():
+    graph = Graph("test", (1, 16, 16, 8))
+    graph.add(depthwise("a", INPUT, 8, padding=SAME))
+    graph.add(GlobalAveragePool2D("mean", ("a",), keepdims=True))
+    graph.add(Multiply("scaled", ("a", "mean")))
+    graph.add(pointwise("b", "scaled", 8, 2))
+    assert Network(graph).scratch_bytes == 4 * (16 * 16 * 8 + 16)
