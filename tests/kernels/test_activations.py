@@ -7,6 +7,7 @@ from itertools import cycle
 
 import numpy as np
 import pytest
+from test_machine_code import check_compiled
 from test_registry import inside_a_line, inside_rows, run_and_check
 from tiles import VARIATIONS, make_case, tile_id, tiles_of
 
@@ -37,3 +38,10 @@ def test_tile_with_function(spec, tile, name):
     assert name in call.plan.id
     assert name in call.plan.problem.key
     run_and_check(case, inside_rows if tile.period else inside_a_line, {})
+
+
+@pytest.mark.parametrize(
+    ("spec", "tile", "name"), [one for one in kernels_with_functions() if not one[0].is_reference and one[1].lanes >= 4], ids=tile_id
+)
+def test_machine_code_with_function(spec, tile, name):
+    check_compiled(spec, replace(tile, activation=name))

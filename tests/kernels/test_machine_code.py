@@ -31,9 +31,13 @@ def assembly_and_symbol(spec: KernelSpec, tile: TileShape) -> tuple[str, str]:
     return dispatcher.inspect_asm(signature), dispatcher.overloads[signature].fndesc.mangled_name
 
 
-@pytest.mark.parametrize(("spec", "tile"), VECTORISED, ids=tile_id)
-def test_machine_code(spec, tile):
+def check_compiled(spec: KernelSpec, tile: TileShape) -> None:
     names = {"aarch64": AARCH64, "x86_64": X86 if "fma" in host().features else SSE}.get(host().architecture)
     if names is None:
         pytest.skip(f"no table of the instructions of {host().architecture}")
     check_code(Function(*assembly_and_symbol(spec, tile), names), spec, tile)
+
+
+@pytest.mark.parametrize(("spec", "tile"), VECTORISED, ids=tile_id)
+def test_machine_code(spec, tile):
+    check_compiled(spec, tile)
