@@ -166,6 +166,8 @@ def most_accumulators(machine: Machine, taps: int, stride: int, rows: int, vecs:
     Wide windows need more room, and so do four window rows at once. Where a multiply-add cannot read memory, all of the
     window and the taps pass through registers.
     """
+    if taps == 4 and rows > 1:  # two filter rows at once are unrolled
+        return machine.registers // 8
     is_wide = taps > 5 or (taps > 3 and (stride > 1 or rows > 2))
     if is_wide or not machine.is_fused or (not machine.is_memory_operand and vecs > 1):
         return machine.registers // 4

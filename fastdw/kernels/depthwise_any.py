@@ -134,7 +134,6 @@ def depthwise_any(shape, context, index):
             for col in range(right, strip_cols):
                 store(blank, to + col * pixel, 0, 0, 4 * shape.lanes)
 
-        bias = load_row(shape, c.bias + n * c.bias_channel, shape.lanes * c.bias_channel)
         for tile_row in range(row_begin, row_end, shape.rows):
             row = min(tile_row, row_end - shape.rows)
             for tile_col in range(col_begin, col_end, shape.cols):
@@ -150,6 +149,7 @@ def depthwise_any(shape, context, index):
                     acc = slide_fma(rest, acc, x_tile, load_taps(rest, weight + whole_taps * c.weight_col, c.weight_col))
                     window += strip_row
                     weight += c.weight_row
+                bias = load_row(shape, c.bias + n * c.bias_channel, shape.lanes * c.bias_channel)
                 out = out_image + row * c.out_row + col * c.out_col + 4 * n
                 residual = residual_image + row * c.residual_row + col * c.residual_col + 4 * n
                 finish(shape, acc, bias, c, 4 * shape.lanes, residual, out)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 import stated_order
-from tiles import SMALLER, Case, TileNotOffered, cases, kernel_tiles, tile_id
+from tiles import SMALLER, Case, NotServed, TileNotOffered, cases, kernel_tiles, tile_id
 
 from fastdw.kernels.spec import registry
 from fastdw.problem import CONV, DEPTHWISE, POINTWISE, POOL
@@ -28,6 +28,8 @@ def test_tile(spec, tile):
         for one, keywords in ways(case, number):
             try:
                 run_and_check(one, (inside_rows if tile.period else inside_an_image, inside_a_line)[number % 2], keywords)
+            except NotServed:
+                continue
             except TileNotOffered:
                 assert case.size == SMALLER, f"{one} is not offered the tile"
 

@@ -216,6 +216,8 @@ class Case:
         """
 
         def plan(problem: Problem, _: int) -> Plan:
+            if self.spec.refuses(problem, host()) is not None:
+                raise NotServed
             if not offers(self.spec, problem, self.tile):
                 raise TileNotOffered
             blockings = list(self.spec.blockings(problem, self.tile))
@@ -244,6 +246,10 @@ class Case:
 
 class TileNotOffered(Exception):
     pass
+
+
+class NotServed(TileNotOffered):
+    """The kernel leaves a problem of this size to another."""
 
 
 def strided(array: np.ndarray) -> Strided:
