@@ -14,7 +14,8 @@ Activations, with the most by which they may differ from their exact value, in u
   "tanh"          tanh(x)                                         4 ULP
   "gelu"          x * (1 + erf(x / sqrt(2))) / 2                  4 ULP + 2**-25
 
-NaN stays NaN, infinities give the limits, and the bits are the same on every instruction set that has fused multiply-add.
+NaN stays NaN and infinities give the limits. The bits are the same on every instruction set that has fused multiply-add; on others
+the error may be 1 ULP more.
 """
 
 from __future__ import annotations

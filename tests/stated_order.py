@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 import oracle
 
-from fastdw import machine
 from fastdw.problem import Activation
 from fastdw.tile import TileShape, operations
 from fastdw.tile.activations import FUNCTIONS
@@ -39,11 +38,7 @@ def multiply_then_add(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray
         return np.multiply(a, b, dtype=np.float32) + c
 
 
-def _is_fused(host: machine.Machine) -> bool:
-    return host.architecture == "aarch64" or not host.features.isdisjoint({"fma", "avx512f"})
-
-
-multiply_add = fused_multiply_add if _is_fused(machine.host()) else multiply_then_add
+multiply_add = fused_multiply_add if oracle.IS_FUSED else multiply_then_add
 
 
 def depthwise_conv2d(x, weight, bias=None, *, stride=1, padding="valid", dilation=1, activation=None, residual=None):
