@@ -27,12 +27,15 @@ if TYPE_CHECKING:
     )
     from fastdw.prepared import prepare
     from fastdw.streaming import Stream, stream
+    from fastdw.tuning import TuningReport, autotune
     from fastdw.weights import fold_batch_norm
 
 __version__ = "0.1.0"
 __all__ = [
     "Decoupled",
     "Stream",
+    "TuningReport",
+    "autotune",
     "conv2d",
     "cost",
     "decouple",
@@ -62,6 +65,8 @@ _ELSEWHERE = {
     "separable_conv1d": "conv1d",
     "Stream": "streaming",
     "stream": "streaming",
+    "TuningReport": "tuning",
+    "autotune": "tuning",
     "prepare": "prepared",
     "fold_batch_norm": "weights",
 }

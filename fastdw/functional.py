@@ -253,6 +253,11 @@ def use_profile(profile: str | PathLike | None) -> None:
         profile = Path(profile).expanduser().absolute()
         profile_files.read_own(profile)
     profile_files.choose(None if profile is None else str(profile))
+    forget_plans()
+
+
+def forget_plans() -> None:
+    """Calls are planned anew: the profile has changed."""
     planner.forget()
     forget_calls()
 

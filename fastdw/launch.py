@@ -283,6 +283,14 @@ def _masked(launch: Callable[..., int], arguments: tuple, workers: int, mask: in
         set_num_threads(mask)
 
 
+def layer_in_use() -> str:
+    """Numba's threading layer; empty before the first parallel launch."""
+    try:
+        return threading_layer()
+    except ValueError:
+        return ""
+
+
 @cache
 def thread_limit() -> int:
     """How many threads a call may use: those of Numba's pool, bounded by affinity and quota."""

@@ -112,6 +112,12 @@ def core_models(cpuinfo: str) -> dict[int, str]:
     return found
 
 
+def reported_caches(root: Path = Path("/")) -> dict[int, int]:
+    """Bytes of each level of cache that the system tells of."""
+    sizes = {level: _cache_bytes(level, root / "sys/devices/system/cpu") for level in range(1, 5)}
+    return {level: size for level, size in sizes.items() if size}
+
+
 def _cache_bytes(level: int, root: Path) -> int | None:
     """Of the smallest data or unified cache of a level over the cores."""
     sizes = []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 
@@ -37,7 +38,23 @@ def candidates(problem: Problem, machine: Machine) -> tuple[list[KernelSpec], li
 
 def plan(problem: Problem, threads: int = 1, machine: Machine | None = None) -> Plan:
     """The plan for a problem on a machine, this one unless another is given."""
+    if _asked is not None:
+        _asked.append((problem, threads))
     return _plan(problem, threads, machine or host())
+
+
+_asked: list[tuple[Problem, int]] | None = None
+
+
+@contextmanager
+def recorded() -> Iterator[list[tuple[Problem, int]]]:
+    """The problems, and threads, that plans are asked for in the meantime."""
+    global _asked
+    before, _asked = _asked, []
+    try:
+        yield _asked
+    finally:
+        _asked = before
 
 
 def check_strict(plan: Plan) -> None:

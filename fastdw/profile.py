@@ -69,6 +69,7 @@ class Entry:
     problem: Problem
     threads: int  # that a call asks for; the plan may use fewer
     plan: Choice
+    default: Choice
     times: dict[str, Times]  # by residency
     default_times: dict[str, Times]
     kernels: str  # kernel_digest() when it was measured
@@ -133,7 +134,7 @@ class Profile:
         return entry if least <= FARTHEST else None
 
     def to_json(self) -> dict[str, Any]:
-        return {"schema": SCHEMA, "machine": self.machine, "entries": [_entry_to_json(entry) for entry in self.entries.values()]}
+        return {"schema": SCHEMA, "machine": self.machine, "entries": [entry_to_json(entry) for entry in self.entries.values()]}
 
     @classmethod
     def from_json(cls, document: Any) -> Profile:
@@ -151,7 +152,7 @@ class Profile:
         entries, dropped = [], []
         for number, fields_of_one in enumerate(listed, 1):
             try:
-                entries.append(_entry_from_json(fields_of_one))
+                entries.append(entry_from_json(fields_of_one))
             except Exception as error:  # whatever a wrong value leads to
                 dropped.append(f"entry {number}: {type(error).__name__}: {error}")
         return cls(machine, entries, dropped)
@@ -174,18 +175,22 @@ def difference(machine: dict[str, object], other: dict[str, object]) -> str:
 
 
 # ---- entries as JSON ----
-def _entry_to_json(entry: Entry) -> dict[str, Any]:
-    document = asdict(entry)
-    document["problem"]["activation"] = entry.problem.activation.name
+def entry_to_json(entry: Entry) -> dict[str, Any]:
+    return asdict(entry) | {"problem": problem_to_json(entry.problem)}
+
+
+def problem_to_json(problem: Problem) -> dict[str, Any]:
+    document = asdict(problem)
+    document["activation"] = problem.activation.name
     return document
 
 
-def _entry_from_json(document: dict[str, Any]) -> Entry:
+def entry_from_json(document: dict[str, Any]) -> Entry:
     times = {name: {kind: Times(**seconds) for kind, seconds in document[name].items()} for name in ("times", "default_times")}
     runner_up = document["runner_up"] and Choice(**document["runner_up"])
-    given = document | times | {"problem": _problem(document["problem"]), "plan": Choice(**document["plan"]), "runner_up": runner_up}
-    entry = Entry(**given)
-    choices = [entry.plan, *([entry.runner_up] if entry.runner_up else [])]
+    plans = {name: Choice(**document[name]) for name in ("plan", "default")} | {"runner_up": runner_up}
+    entry = Entry(**(document | times | plans | {"problem": problem_from_json(document["problem"])}))
+    choices = [plan for plan in (entry.plan, entry.default, entry.runner_up) if plan]
     _check(all(isinstance(text, str) for choice in choices for text in (choice.kernel, choice.tile)), "a plan names no kernel")
     _check(
         all(_is_count(number) for choice in choices for number in (choice.rows, choice.channels, choice.threads)), "a blocking is no count"
@@ -200,7 +205,7 @@ def _entry_from_json(document: dict[str, Any]) -> Entry:
     return entry
 
 
-def _problem(document: dict[str, Any]) -> Problem:
+def problem_from_json(document: dict[str, Any]) -> Problem:
     problem = Problem(**{name: _frozen(value) for name, value in document.items()} | {"activation": Activation(document["activation"])})
     _check(problem.activation.name == CLAMP or problem.activation.name in FUNCTIONS, "its activation")
     _check(isinstance(problem.kind, str) and isinstance(problem.dense_pixels, bool), "its kind")

@@ -13,8 +13,8 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -43,6 +43,8 @@ def user_path() -> Path:
       ProfileError: profiles are off, or the user has no home.
     """
     named = _named()
+    if isinstance(named, Profile):
+        named = knobs.profile()
     if named in OFF:
         raise ProfileError("FASTDW_PROFILE turns profiles off")
     import platformdirs
@@ -115,6 +117,29 @@ def update(path: Path, entries: Iterable[Entry]) -> str | None:
     Raises:
       ProfileError: it cannot be written, is of another machine or of a newer schema.
     """
+    with _locked(path) as place:
+        profile, aside = _readable(place)
+        for entry in entries:
+            profile.add(entry)
+        write(place, profile)
+        return aside
+
+
+def check_writable(path: Path) -> None:
+    """Whether `update` could write there now, without writing.
+
+    Raises:
+      ProfileError: as `update`.
+    """
+    with _locked(path) as place:
+        with suppress(FileNotFoundError, Damaged):
+            read_own(place)
+        tempfile.TemporaryFile(dir=place.parent).close()
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[Path]:
+    """The place of a profile that no other process writes to meanwhile, its folder made. What goes wrong is a ProfileError."""
     from filelock import FileLock, Timeout
 
     path = Path(os.path.realpath(path))
@@ -123,11 +148,7 @@ def update(path: Path, entries: Iterable[Entry]) -> str | None:
         with FileLock(f"{path}.lock", timeout=LOCK_SECONDS):
             for left in path.parent.glob(f"{path.stem}.*.tmp"):  # by processes that were killed
                 left.unlink()
-            profile, aside = _readable(path)
-            for entry in entries:
-                profile.add(entry)
-            write(path, profile)
-            return aside
+            yield path
     except Timeout:
         raise ProfileError(f"{path}: another process has held its lock for {LOCK_SECONDS} s") from None
     except (OSError, NotImplementedError) as error:
@@ -164,11 +185,11 @@ def write(path: Path, profile: Profile) -> None:
 
 
 # ---- the profiles in effect ----
-_chosen: str | None = None
+_chosen: str | Profile | None = None
 
 
-def choose(named: str | None) -> None:
-    """For this process, what FASTDW_PROFILE would name; None: what it does name. The profiles are read again."""
+def choose(named: str | Profile | None) -> None:
+    """For this process, what FASTDW_PROFILE would name, or a profile in memory; None: what it does name. Files are read again."""
     global _chosen
     _chosen = named
     forget()
@@ -179,7 +200,7 @@ def forget() -> None:
     _in_effect.cache_clear()
 
 
-def _named() -> str | None:
+def _named() -> str | Profile | None:
     return knobs.profile() if _chosen is None else _chosen
 
 
@@ -189,7 +210,9 @@ def in_effect() -> list[tuple[Path, Profile]]:
 
 
 @cache
-def _in_effect(named: str | None) -> list[tuple[Path, Profile]]:
+def _in_effect(named: str | Profile | None) -> list[tuple[Path, Profile]]:
+    if isinstance(named, Profile):
+        return [(Path("memory"), named)]
     if named in OFF:
         return []
     found = []

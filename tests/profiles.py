@@ -13,10 +13,19 @@ from fastdw.profile import RESIDENCIES, Choice, Entry, Profile, Times, kernel_di
 
 
 def entry(plan: Plan, threads: int, gain: float = 1.25) -> Entry:
+    default = Choice.of(planner.default_plan(plan.problem, threads, host()))
     times = {name: Times(1e-4, 1.1e-4, 1e-5) for name in RESIDENCIES}
     default_times = {name: Times(gain * 1e-4, gain * 1.1e-4, 1e-5) for name in RESIDENCIES}
     return Entry(
-        plan.problem, threads, Choice.of(plan), times, default_times, kernel_digest(), layer="omp", measured="2026-01-01T00:00:00+00:00"
+        plan.problem,
+        threads,
+        Choice.of(plan),
+        default,
+        times,
+        default_times,
+        kernel_digest(),
+        layer="omp",
+        measured="2026-01-01T00:00:00+00:00",
     )
 
 

@@ -21,7 +21,7 @@ LAYERS = [
     ["forks.py"],
     ["problem.py", "machine.py", "knobs.py", "tile/"],
     ["jit.py", "kernel_cache.py", "launch.py", "packing.py", "arguments.py"],
-    ["kernels/"],
+    ["kernels/", "probes.py"],
     ["profile.py"],
     ["profile_files.py"],
     ["planner.py"],
@@ -32,8 +32,9 @@ LAYERS = [
     ["conv1d.py", "conv3d.py"],
     ["prepared.py", "decoupling.py"],
     ["streaming.py"],
-    ["__init__.py"],
     ["networks/"],
+    ["tuning/"],
+    ["__init__.py"],
     ["cli/", "__main__.py"],
 ]
 MAY_IMPORT_NUMBA = ["jit.py", "kernel_cache.py", "launch.py", "tile/"]

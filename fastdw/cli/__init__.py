@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
 
-COMMANDS = ("run", "cost", "decouple")
+COMMANDS = ("autotune", "profile", "run", "cost", "decouple")
 ERROR_STATUS = 2
 INTERRUPTED_STATUS = 130
 

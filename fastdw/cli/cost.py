@@ -42,8 +42,8 @@ def cost(options: argparse.Namespace) -> None:
 
 
 def print_network(name: str, roof) -> None:
-    from fastdw.cli.run import load_graph
     from fastdw.cost import network
+    from fastdw.networks import load_graph
 
     whole = network(load_graph(name))
     print_table([headings(roof), *[row(part, roof) for part in whole.parts], row(whole, roof, "whole network")], n_text_columns=2)

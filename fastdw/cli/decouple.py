@@ -31,7 +31,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def decouple(options: argparse.Namespace) -> None:
-    from fastdw.cli.run import load_graph
+    from fastdw.networks import load_graph
     from fastdw.networks.layers import Conv2D
 
     graph = load_graph(options.model)

@@ -14,7 +14,7 @@ import numpy as np
 from fastdw.cli.text import by, count, print_table
 
 if TYPE_CHECKING:
-    from fastdw.networks import Graph, Network
+    from fastdw.networks import Network
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -34,7 +34,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from fastdw.networks import Network, load_labels, load_photo
+    from fastdw.networks import Network, load_graph, load_labels, load_photo
 
     start = perf_counter()
     network = Network(load_graph(options.model), threads=options.threads)
@@ -53,17 +53,6 @@ def run(options: argparse.Namespace) -> None:
     print_times("a run", time_runs(network, x, y.copy(), options.repeat))
     print()
     print_scores(y, labels, options.top, str(options.image or "random numbers"))
-
-
-def load_graph(model: str) -> Graph:
-    """An architecture by its name, or a file."""
-    from fastdw.networks import ARCHITECTURES, read_onnx, read_tflite
-
-    if model in ARCHITECTURES:
-        return ARCHITECTURES[model]()
-    if not Path(model).exists():
-        raise ValueError(f"model: got {model!r}; expected a .tflite or .onnx file, or one of {', '.join(ARCHITECTURES)}")
-    return read_onnx(model) if model.endswith(".onnx") else read_tflite(model)
 
 
 def time_runs(network: Network, x: np.ndarray, out: np.ndarray, repeat: int) -> list[float]:

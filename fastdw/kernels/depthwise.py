@@ -254,4 +254,5 @@ SPEC = KernelSpec(
     choose=choose,
     bind=bind,
     fused_multiply_adds=lambda shape: shape.pixels * shape.vecs * shape.taps,
+    cost=cost,
 )

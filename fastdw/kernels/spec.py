@@ -104,6 +104,7 @@ class KernelSpec:
     bind: the context's fields and the number of tasks.
     fused_multiply_adds: vector FMAs of one turn of the innermost loop.
     rank: kernels are asked in this order.
+    cost: what a tile may cost for a problem, in a unit of the kernel's own; the tuner tries the cheapest tiles first.
     """
 
     name: str
@@ -117,6 +118,7 @@ class KernelSpec:
     bind: Callable[[Plan, Layout], tuple[dict[str, int], int]]
     fused_multiply_adds: Callable[[TileShape], int]
     rank: int = 0
+    cost: Callable[[Problem, TileShape], float] | None = None
 
     @property
     def is_reference(self) -> bool:

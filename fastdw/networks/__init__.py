@@ -14,6 +14,7 @@ from fastdw.networks.architectures import (
     vww,
 )
 from fastdw.networks.graph import Graph, Quantization
+from fastdw.networks.load import load_graph
 from fastdw.networks.network import Network, PlannedLayer
 from fastdw.networks.onnx import load_onnx, read_onnx
 from fastdw.networks.photo import load_labels, load_photo
@@ -29,6 +30,7 @@ __all__ = [
     "ds_cnn",
     "efficientnet_b0",
     "efficientnet_lite0",
+    "load_graph",
     "load_labels",
     "load_onnx",
     "load_photo",

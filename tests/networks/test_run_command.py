@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from fastdw import networks
-from fastdw.cli import main, run
+from fastdw.cli import main
 
 ROW = re.compile(r"^(\S+) +(\S+) +([\dx]+) +(?:([\d.]+) +)?([\d.]+) +([\d.]+)(?: +([\d.]+))?$", re.MULTILINE)
 
@@ -99,7 +99,7 @@ def test_interrupted(capsys, monkeypatch):
     def interrupt(model):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run, "load_graph", interrupt)
+    monkeypatch.setattr(networks, "load_graph", interrupt)
     assert main(["run"]) == 130
     assert capsys.readouterr() == ("", "")
 
