@@ -30,7 +30,7 @@ LAYERS = [
     ["gather.py"],
     ["functional.py"],
     ["conv1d.py", "conv3d.py"],
-    ["prepared.py", "decoupling.py"],
+    ["prepared.py", "decoupling.py", "roof.py"],
     ["streaming.py"],
     ["networks/"],
     ["tuning/"],

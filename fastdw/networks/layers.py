@@ -18,7 +18,7 @@ from fastdw import arguments
 from fastdw.networks.activations import Activation, activate
 from fastdw.networks.windows import NO_PADDING, Padding, Shape, output_shape2d
 
-Call = Callable[..., Any]  # call(*inputs, out=array)
+Call = Callable[..., Any]  # call(*inputs, out=array); with an attribute `plan` where a kernel of fastdw computes it
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +51,12 @@ def prepare_activated(function: Callable, x_shape: Shape, *weights, activation: 
     def call(x: np.ndarray, out: np.ndarray, residual: np.ndarray | None = None) -> None:
         activate(layer(x, out, residual), activation, out)
 
+    return with_plan(call, layer)
+
+
+def with_plan(call: Call, layer: Any) -> Call:
+    """The call, with the plan of the prepared layer that does its work."""
+    call.plan = layer.plan  # type: ignore[attr-defined]
     return call
 
 
@@ -90,7 +96,7 @@ class Convolution(Layer):
         if not self.has_residual:
             return prepare_activated(function, input_shapes[0], self.weight, self.bias, **keywords)
         layer = prepare_activated(function, input_shapes[0], self.weight, self.bias, residual=True, **keywords)
-        return lambda x, residual, out: layer(x, out=out, residual=residual)
+        return with_plan(lambda x, residual, out: layer(x, out=out, residual=residual), layer)
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,4 +230,4 @@ class GlobalAveragePool2D(Layer):
 
     def prepare(self, threads: int | None, *input_shapes: Shape) -> Call:
         layer = fastdw.prepare(fastdw.global_average_pool2d, input_shapes[0])
-        return (lambda x, out: layer(x, out=out[:, 0, 0])) if self.keepdims else layer
+        return with_plan(lambda x, out: layer(x, out=out[:, 0, 0]), layer) if self.keepdims else layer

@@ -22,13 +22,18 @@ from fastdw.packing import aligned_empty
 
 @dataclass(frozen=True)
 class PlannedLayer:
-    """A layer with its plan: `call(*inputs, out=array)` computes it."""
+    """A layer with its plan: `call(*inputs, out=array)` computes it.
+
+    bytes_moved: the least possible: what comes in, parameters, what goes out. kernel: the plan's, or "" where NumPy computes.
+    """
 
     name: str
     kind: str
     inputs: tuple[str, ...]
     output_shape: Shape
     multiply_adds: int
+    bytes_moved: int
+    kernel: str
     call: Call = field(repr=False)
 
 
@@ -125,7 +130,19 @@ def plan_layer(graph: Graph, layer: Layer, threads: int | None) -> PlannedLayer:
         call = layer.prepare(threads, *shapes)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{graph.name}: {layer.name}: {error}") from error
-    return PlannedLayer(layer.name, layer.kind, layer.inputs, graph.shapes[layer.name], layer.multiply_adds(*shapes), call)
+    plan = getattr(call, "plan", None)
+    n_parameters = sum(value.size for value in vars(layer).values() if isinstance(value, np.ndarray))
+    n_bytes = 4 * (sum(map(prod, shapes)) + n_parameters + prod(graph.shapes[layer.name]))
+    return PlannedLayer(
+        layer.name,
+        layer.kind,
+        layer.inputs,
+        graph.shapes[layer.name],
+        layer.multiply_adds(*shapes),
+        n_bytes,
+        plan.id if plan else "",
+        call,
+    )
 
 
 def is_view(graph: Graph, layer: Layer) -> bool:

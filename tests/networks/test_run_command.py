@@ -63,6 +63,28 @@ def test_a_photo_with_labels(capsys, model_file):
     assert float(scores[0][0]) == pytest.approx(0.657, abs=1e-3)
 
 
+def test_layers_beside_the_roofline(capsys, small_architecture):
+    assert main(["run", "--profile-layers", "--repeat", "2", "--threads", "1"]) == 0
+    heading, *rows = capsys.readouterr().out.split("\n\n")[0].splitlines()
+    assert heading.split() == ["layer", "output", "kernel", "M", "mult-adds", "median", "ms", "min", "ms", "GFLOP/s", "%", "roof"]
+    assert re.match(r"stem +1x16x16x32 +f32_conv\S* +0\.22 ", rows[0])
+    assert sum(" NumPy softmax " in row for row in rows) == 1
+    assert re.fullmatch(r"all layers +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+ +\d+", rows[-2])
+    assert re.fullmatch(r"roof: \d+ GFLOP/s, \d+ GB/s in the second-level cache", rows[-1])
+
+
+@pytest.mark.parametrize("name", ["vww_96_float.tflite", "kws_ref_model_int8.tflite"])
+def test_beside_litert(capsys, model_file, name):
+    pytest.importorskip("ai_edge_litert", reason="ai-edge-litert is not installed")
+    assert main(["run", str(model_file(name)), "--compare", "litert", "--threads", "1", "--repeat", "3"]) == 0
+    printed = capsys.readouterr().out
+    kind = "integers" if "int8" in name else "float32"
+    assert re.search(rf"^a run in LiteRT \({kind}, 1 thread\): median [\d.]+ ms, minimum [\d.]+ ms, of 3$", printed, re.MULTILINE)
+    assert re.search(r"^fastdw / LiteRT: [\d.]+ of medians, [\d.]+ of minima$", printed, re.MULTILINE)
+    difference = float(re.search(r"^largest difference (\S+), largest value ", printed, re.MULTILINE)[1])
+    assert difference < (0.05 if kind == "integers" else 1e-4)
+
+
 def test_a_network_that_hears(capsys, model_file):
     pytest.importorskip("tflite", reason="tflite is not installed")
     assert main(["run", str(model_file("kws_ref_model_float32.tflite")), "--top", "99", "--repeat", "1"]) == 0
@@ -81,6 +103,8 @@ def test_a_network_that_hears(capsys, model_file):
         (("run", "--image", "none.jpg"), "none.jpg: No such file or directory"),
         (("run", "--labels", "none.txt"), "none.txt: No such file or directory"),
         (("run", "."), ".: Is a directory"),
+        (("run", "--compare", "litert"), "--compare: got 'mobilenet_v1'; expected a .tflite file, which LiteRT can read too"),
+        (("run", "--compare", "torch"), "argument --compare: invalid choice: 'torch' (choose from "),
     ],
 )
 def test_errors(capsys, small_architecture, arguments, message):
