@@ -144,11 +144,12 @@ def convolve_piece(valid: Valid, window: Window, joined: np.ndarray, x: np.ndarr
 
     joined: the samples before x, `reach` of them, then as many of x or all of it. start: which sample of x the first output is for.
     """
-    n_joined = min(out.shape[1], max(0, -(-(window.reach - start) // window.stride)))
+    reach, stride, n_outputs = window.reach, window.stride, out.shape[1]
+    n_joined = min(n_outputs, max(0, -(-(reach - start) // stride)))
     if n_joined:
-        valid(joined[:, start : start + (n_joined - 1) * window.stride + window.reach + 1], out[:, :n_joined])
-    if out.shape[1] > n_joined:
-        valid(x[:, start + n_joined * window.stride - window.reach :], out[:, n_joined:])
+        valid(joined[:, start : start + (n_joined - 1) * stride + reach + 1], out[:, :n_joined])
+    if n_outputs > n_joined:
+        valid(x[:, start + n_joined * stride - reach :], out[:, n_joined:])
 
 
 def last_samples(window: Window, joined: np.ndarray, x: np.ndarray) -> np.ndarray:

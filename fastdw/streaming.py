@@ -14,7 +14,6 @@ from fastdw.conv1d import (
     convolve_piece,
     depthwise_conv1d,
     image_weight,
-    last_samples,
     make_window,
     out_for,
     refuse_shared,
@@ -25,6 +24,7 @@ from fastdw.packing import PackedWeight, aligned_zeros
 from fastdw.prepared import prepare
 
 KEPT_LENGTHS = 16
+LEAST_ROOM = 64  # samples
 WEIGHTS = {depthwise_conv1d: ("weight", None), separable_conv1d: ("depthwise_weight", "pointwise_weight")}
 
 
@@ -49,9 +49,14 @@ class Stream:
         self._given = given | self._window._replace(padding=(0, 0)).of_images
         self._layers: dict[int, Callable] = {}
         self._out_channels = self._layer(self._window.reach + 1).out_shape[3]
-        self._joined = aligned_zeros((batch, 2 * self._window.reach, self._channels))
-        self.state = self._joined[:, : self._window.reach]
+        self._reach = self._window.reach
+        self._joined = aligned_zeros((batch, 2 * self._reach + max(self._reach, LEAST_ROOM), self._channels))
+        self._first = 0  # of the state, which moves along: short pieces are put behind it
         self.start = 0
+
+    @property
+    def state(self) -> np.ndarray:
+        return self._joined[:, self._first : self._first + self._reach]
 
     def __call__(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """The outputs that the next samples bring.
@@ -66,18 +71,25 @@ class Stream:
         Raises:
           TypeError, ValueError: as for depthwise_conv1d. The state is as it was.
         """
-        x, window = arguments.array(x, "x"), self._window
+        x, reach = arguments.array(x, "x"), self._reach
         if x.ndim != 3 or (x.shape[0], x.shape[2]) != (self._batch, self._channels):
             raise arguments.error("x", f"shape {arguments.shown(x.shape)}", f"({self._batch}, any length, {self._channels})")
         length = x.shape[1]
-        n_outputs = max(0, -(-(length - self.start) // window.stride))
+        n_outputs = max(0, -(-(length - self.start) // self._window.stride))
         out = out_for(x, out, (self._batch, n_outputs, self._out_channels))
         refuse_shared("out", out, "x", x)
-        joined = self._joined[:, : window.reach + min(window.reach, length)]
-        joined[:, window.reach :] = x[:, : window.reach]
-        convolve_piece(self._convolve, window, joined, x, self.start, out)
-        self.state[...] = last_samples(window, joined, x)
-        self.start += n_outputs * window.stride - length
+        n_joined = min(reach, length)
+        if self._first + reach + n_joined > self._joined.shape[1]:
+            self._joined[:, :reach] = self.state
+            self._first = 0
+        joined = self._joined[:, self._first : self._first + reach + n_joined]
+        joined[:, reach:] = x[:, :n_joined]
+        convolve_piece(self._convolve, self._window, joined, x, self.start, out)
+        if length > reach:
+            self.state[...] = x[:, length - reach :]
+        else:
+            self._first += length
+        self.start += n_outputs * self._window.stride - length
         return out
 
     def reset(self) -> None:

@@ -186,7 +186,7 @@ WRONG_SEPARABLE = [
     ),
     ({"pointwise_bias": zeros(3)}, ValueError, r"^pointwise_bias: got shape \(3,\); expected \(8,\)"),
     ({"pointwise_bias": zeros(3), "state": zeros(2, 4, 16)}, ValueError, r"^pointwise_bias: got shape \(3,\); expected \(8,\)"),
-    ({"depthwise_activation": "tanh"}, ValueError, r"^depthwise_activation: got 'tanh'; expected one of"),
+    ({"depthwise_activation": "swish2"}, ValueError, r"^depthwise_activation: got 'swish2'; expected one of"),
     ({"state": zeros(2, 3, 16)}, ValueError, r"^state: got shape \(2, 3, 16\); expected \(2, 4, 16\)"),
     ({"out": zeros(2, 40, 16)}, ValueError, r"^out: got shape \(2, 40, 16\); expected \(2, 40, 8\), the shape of the result"),
 ]
