@@ -60,9 +60,10 @@ def reference(layer: Layer, x: np.ndarray, weight: np.ndarray, bias: np.ndarray)
     y = np.zeros(layer.out_shape)
     for p in range(layer.kernel):
         for q in range(layer.kernel):
-            row_end, col_end = p + layer.stride * layer.out_height, q + layer.stride * layer.out_width
-            tap = padded[:, p : row_end : layer.stride, q : col_end : layer.stride]
-            y += tap * weight[p, q, :, 0] if layer.kind == "depthwise" else tap @ weight[p, q]
+            row, col = p * layer.dilation, q * layer.dilation
+            rows, cols = (slice(at, at + layer.stride * n, layer.stride) for at, n in ((row, layer.out_height), (col, layer.out_width)))
+            tap = padded[:, rows, cols]
+            y += (tap[..., np.newaxis] * weight[p, q]).reshape(y.shape) if layer.kind == "depthwise" else tap @ weight[p, q]
     y += bias
     return np.clip(y, 0, 6) if layer.activation == "relu6" else y
 

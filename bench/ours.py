@@ -40,7 +40,7 @@ def prepare(layer: Layer, weight: np.ndarray, bias: np.ndarray, threads: int) ->
 
 def functional(layer: Layer) -> tuple[Callable[..., np.ndarray], dict]:
     """(public function, its keywords) for a layer."""
-    window = {"stride": layer.stride, "padding": "same"}
+    window = {"stride": layer.stride, "padding": "same", "dilation": layer.dilation}
     function, keywords = {
         "depthwise": (fastdw.depthwise_conv2d, window),
         "pointwise": (fastdw.pointwise_conv2d, {}),

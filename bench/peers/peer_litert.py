@@ -77,13 +77,13 @@ def _operator(layer):
         options.keepNumDims = True
     elif layer.kind == "depthwise":
         code, options_type, options = codes.DEPTHWISE_CONV_2D, types.DepthwiseConv2DOptions, schema.DepthwiseConv2DOptionsT()
-        options.depthMultiplier = 1
+        options.depthMultiplier = layer.multiplier
     else:
         code, options_type, options = codes.CONV_2D, types.Conv2DOptions, schema.Conv2DOptionsT()
     if layer.kind != "dense":
         options.padding = schema.Padding.SAME
         options.strideH = options.strideW = layer.stride
-        options.dilationHFactor = options.dilationWFactor = 1
+        options.dilationHFactor = options.dilationWFactor = layer.dilation
     activations = {"relu6": schema.ActivationFunctionType.RELU6, None: schema.ActivationFunctionType.NONE}
     options.fusedActivationFunction = activations[layer.activation]
     return code, options_type, options

@@ -86,7 +86,7 @@ def _description(layer):
     if layer.kind == "dense":
         return f"InnerProduct {{name}} 1 1 {{x}} {{y}} 0={layer.out_channels} 1=1 2={n_weights}"
     operator, groups = ("ConvolutionDepthWise", f"7={layer.in_channels}") if layer.kind == "depthwise" else ("Convolution", "")
-    window = f"0={layer.out_channels} 1={layer.kernel} 3={layer.stride} 4={PAD_SAME_UPPER} 5=1 6={n_weights}"
+    window = f"0={layer.out_channels} 1={layer.kernel} 2={layer.dilation} 3={layer.stride} 4={PAD_SAME_UPPER} 5=1 6={n_weights}"
     return f"{operator} {{name}} 1 1 {{x}} {{y}} {window} {groups} {RELU6}"
 
 

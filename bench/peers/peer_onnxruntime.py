@@ -58,6 +58,7 @@ def _convolution(layer, weights, biases, threads):
     attributes = {
         "kernel_shape": [layer.kernel] * 2,
         "strides": [layer.stride] * 2,
+        "dilations": [layer.dilation] * 2,
         "auto_pad": "SAME_UPPER",
         "group": layer.in_channels if layer.kind == "depthwise" else 1,
     }

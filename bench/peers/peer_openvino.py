@@ -51,11 +51,11 @@ def _nchw_convolution(core, layer, parameters, threads):
 def _convolved(layer, image, weight, bias):
     weight = weight_oihw(layer, weight)
     if layer.kind == "depthwise":
-        convolve, weight = ops.group_convolution, weight[:, np.newaxis]
+        convolve, weight = ops.group_convolution, weight.reshape(layer.in_channels, layer.multiplier, 1, *weight.shape[2:])
     else:
         convolve = ops.convolution
     begin, end = np.transpose(layer.padding).tolist()
-    y = convolve(image, ops.constant(weight), [layer.stride] * 2, begin, end, [1, 1])
+    y = convolve(image, ops.constant(weight), [layer.stride] * 2, begin, end, [layer.dilation] * 2)
     return _activated(layer, ops.add(y, ops.constant(bias.reshape(1, -1, 1, 1))))
 
 

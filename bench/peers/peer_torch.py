@@ -37,13 +37,13 @@ def _conv2d(layer, weights, biases, turned):
     padding, groups = _padding(layer), _groups(layer)
 
     def convolve(x, weight, bias):
-        return functional.conv2d(x, weight, bias, layer.stride, padding, 1, groups).clamp_(0, 6)
+        return functional.conv2d(x, weight, bias, layer.stride, padding, layer.dilation, groups).clamp_(0, 6)
 
     return _runner(layer, "channels_last, conv2d", convolve, weights, biases, turned)
 
 
 def _onednn(layer, weights, biases, turned):
-    stride, dilation, padding, groups = [layer.stride] * 2, [1, 1], _padding(layer), _groups(layer)
+    stride, dilation, padding, groups = [layer.stride] * 2, [layer.dilation] * 2, _padding(layer), _groups(layer)
     in_shape = [1, layer.in_channels, layer.height, layer.width]
     reorder = torch.ops.mkldnn._reorder_convolution_weight
     weights = [reorder(weight, padding, stride, dilation, groups, in_shape) for weight in weights]
