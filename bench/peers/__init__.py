@@ -75,7 +75,7 @@ def nhwc(x: np.ndarray) -> np.ndarray:
 def weight_oihw(layer: Layer, weight: np.ndarray) -> np.ndarray:
     """[out, in of the group, kernel_h, kernel_w], as ONNX, ncnn and PyTorch want it."""
     if layer.kind == "depthwise":
-        return np.ascontiguousarray(weight.transpose(2, 3, 0, 1))
+        return np.ascontiguousarray(weight.transpose(2, 3, 0, 1)).reshape(layer.out_channels, 1, layer.kernel, layer.kernel)
     return np.ascontiguousarray(weight.reshape(layer.kernel, layer.kernel, layer.in_channels, layer.out_channels).transpose(3, 2, 0, 1))
 
 

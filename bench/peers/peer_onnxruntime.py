@@ -59,7 +59,7 @@ def _convolution(layer, weights, biases, threads):
         "kernel_shape": [layer.kernel] * 2,
         "strides": [layer.stride] * 2,
         "dilations": [layer.dilation] * 2,
-        "auto_pad": "SAME_UPPER",
+        "pads": np.transpose(layer.padding).ravel().tolist(),
         "group": layer.in_channels if layer.kind == "depthwise" else 1,
     }
     nodes, constants = [], _bounds()

@@ -51,7 +51,7 @@ def _nchw_convolution(core, layer, parameters, threads):
 def _convolved(layer, image, weight, bias):
     weight = weight_oihw(layer, weight)
     if layer.kind == "depthwise":
-        convolve, weight = ops.group_convolution, weight.reshape(layer.in_channels, layer.multiplier, 1, *weight.shape[2:])
+        convolve, weight = ops.group_convolution, weight.reshape(layer.in_channels, layer.multiplier, 1, layer.kernel, layer.kernel)
     else:
         convolve = ops.convolution
     begin, end = np.transpose(layer.padding).tolist()
