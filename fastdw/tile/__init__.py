@@ -1,5 +1,6 @@
 """Register tiles: their shapes, contexts and operations, and how they become machine code."""
 
+from fastdw.tile.memory import arrive, arrived, call, give_way, move, pause, peek, poke, take
 from fastdw.tile.operations import (
     activate,
     add,
@@ -33,7 +34,11 @@ __all__ = [
     "TileShape",
     "activate",
     "add",
+    "arrive",
+    "arrived",
+    "call",
     "divide",
+    "give_way",
     "last_taps",
     "load",
     "load_period",
@@ -45,12 +50,17 @@ __all__ = [
     "load_taps",
     "load_window",
     "load_window_clipped",
+    "move",
     "outer_fma",
     "outer_fma_clipped",
+    "pause",
+    "peek",
+    "poke",
     "positive_zero",
     "scratch",
     "slide_fma",
     "store",
+    "take",
     "view",
     "zeros",
 ]
