@@ -68,7 +68,7 @@ def plan_of(request: Request, make_plan: MakePlan = planner.plan) -> tuple[Plan,
     problem, out_shape = problem_of(request)
     check_results(request, out_shape)
     problem, layout = lay(request, problem, request.out or contiguous(out_shape))
-    return make_plan(problem, request.threads or launch.thread_limit()), layout, out_shape
+    return make_plan(problem, min(request.threads, launch.most_threads())), layout, out_shape
 
 
 def bind(request: Request, make_plan: MakePlan = planner.plan) -> Call:

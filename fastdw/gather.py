@@ -11,7 +11,9 @@ import numpy as np
 from fastdw import arguments, packing
 from fastdw.call import Call, bind, refuse_overlap
 from fastdw.kernels.panels import panels_for
+from fastdw.limits import usable_cores
 from fastdw.machine import host
+from fastdw.notices import warn_once
 from fastdw.packing import PackedWeight, aligned_empty
 from fastdw.planner import check_strict
 from fastdw.problem import DEPTHWISE, POINTWISE, POOL
@@ -203,12 +205,14 @@ def check_writable(out: Any) -> None:
 
 
 def _threads(threads: Any) -> int:
-    """Zero for the default: all that Numba's mask allows at each call."""
-    if threads is None or (type(threads) is int and threads == 1):
-        return threads or 0
+    """How many threads a call may use as things are now."""
+    if threads is None:
+        return usable_cores()
+    if type(threads) is int and threads == 1:
+        return 1
     from fastdw import launch
 
-    wanted, limit = arguments.thread_count(threads), launch.thread_limit()
+    wanted, limit = arguments.thread_count(threads), launch.most_threads()
     if wanted > limit:
-        launch.say_clamped(wanted, limit)
+        warn_once(("threads", wanted, limit), "threads: got %d, and %d can be used; %d are", wanted, limit, limit)
     return min(wanted, limit)

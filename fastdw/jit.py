@@ -5,7 +5,6 @@ Nothing here imports Numba before a kernel is first needed.
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from collections.abc import Callable
@@ -13,11 +12,11 @@ from contextlib import nullcontext
 from functools import cached_property, update_wrapper
 from typing import Any
 
+from fastdw.notices import warn_once
 from fastdw.tile.shapes import TileShape
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}  # and no fastmath: it would break infinities and bit equality
 _LOCK = threading.RLock()
-LOG = logging.getLogger("fastdw")
 _ENTRY_POINTS: dict[Callable, tuple] = {}  # with their dispatchers, which own the machine code
 
 # A child that is forked while another thread compiles would wait for ever for a lock that nobody releases.
@@ -36,7 +35,7 @@ def _dispatcher(function: Callable, cached: bool, **options):
 
             dispatcher._cache = KernelCache(f"{function.__module__.rpartition('.')[2]}.{function.__name__}")
         except ImportError as error:  # another Numba, whose internals have moved; its own cache would miss changed callees
-            LOG.warning("kernels are compiled anew in each process: this Numba is not known (%s)", error)
+            warn_once("numba", "kernels are compiled anew in each process: this Numba is not known (%s)", error)
     return dispatcher
 
 

@@ -6,22 +6,20 @@ own on the stack, so concurrent calls share nothing. A template is that context 
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
 from functools import cache
 
 import numpy as np
 from llvmlite import ir
-from numba import carray, config, get_num_threads, prange, set_num_threads, threading_layer, types
+from numba import carray, config, prange, threading_layer, types
 from numba.core import cgutils
 from numba.extending import NativeValue, intrinsic, models, register_model, unbox
 
-from fastdw import forks, jit
-from fastdw.machine import usable_cores
+from fastdw import forks, jit, notices
+from fastdw.limits import usable_cores
 from fastdw.tile.shapes import ARRAYS, CONTEXT_FIELDS
 
-LOG = logging.getLogger("fastdw")
 I8, I64 = ir.IntType(8), ir.IntType(64)
 RESIDUAL, OUT = ARRAYS.index("residual"), ARRAYS.index("out")
 SPANS = CONTEXT_FIELDS  # where the spans begin in a template: two fields an array, first and last byte past its address
@@ -122,6 +120,11 @@ def _bind(context, x, weight, bias, residual, out, template, check):
 _bind = jit.Inlined(_bind)
 
 
+# Numba's mask of this thread: what its Python functions of these names read and write, at a thousandth of their cost.
+_get_num_threads = types.ExternalFunction("get_num_threads", types.intp())  # an int in C; intp is what prange declares
+_set_num_threads = types.ExternalFunction("set_num_threads", types.void(types.intp))
+
+
 def _serial(x, weight, bias, residual, out, template, check, function, tasks, workers):
     context = _copy_context(template)
     overlap = _bind(context, x, weight, bias, residual, out, template, check)
@@ -137,12 +140,19 @@ def _parallel(x, weight, bias, residual, out, template, check, function, tasks, 
     overlap = _bind(context, x, weight, bias, residual, out, template, check)
     if overlap:
         return overlap
+    mask = _get_num_threads() & 0xFFFFFFFF
+    if workers >= mask:
+        workers = mask
+    else:
+        _set_num_threads(workers)
     _set(context, COUNTER, 0)
     for _ in prange(workers):
         index = _next(context, COUNTER)
         while index < tasks:
             _call_task(function, context, index)
             index = _next(context, COUNTER)
+    if workers < mask:
+        _set_num_threads(mask)
     return 0
 
 
@@ -245,51 +255,61 @@ def usual() -> Callable[..., bool]:
 
 
 # ---- threads --------------------------------------------------------------------------------------------------------
-_busy = threading.Lock()
+class Shared:
+    """The cores that calls on several threads have taken. Python threads that call at once share them, rather than each starting
+    as many threads as there are cores; a call that finds none left runs on its own thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.taken = 0
+
+    def take(self, wanted: int, cores: int, alone: bool) -> int:
+        """As many of the cores as can be had. alone: none while another call has any."""
+        with self._lock:
+            if alone and self.taken:
+                return 1
+            got = min(wanted, cores - self.taken)
+            if got <= 1:
+                return 1
+            self.taken += got
+            return got
+
+    def give_back(self, got: int) -> None:
+        with self._lock:
+            self.taken -= got
+
+
+_cores = Shared()
 
 
 @cache
-def _parallel_entry() -> Callable[..., int]:
-    return jit.entry_point(_parallel, _signature(), parallel=True)
+def _parallel_entry() -> Callable[..., int] | None:
+    """The parallel launcher; None, with one warning, where Numba has no threads: no library for them, no semaphores."""
+    try:
+        return jit.entry_point(_parallel, _signature(), parallel=True)
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        notices.warn_once("threads", "calls run on one thread: Numba cannot start threads here (%s)", reason)
+        return None
 
 
 def parallel(*arguments) -> int:
-    """The parallel launcher on as many threads as the plan and Numba's current mask allow; the serial one where Numba's
-    threads cannot be used now: after a fork, or, on workqueue, while another Python thread uses them."""
-    if forks.threads_lost:
+    """The parallel launcher on as many threads as the plan, Numba's current mask and the cores usable now allow; the serial one
+    where no second core is free, or Numba's threads cannot be used: after a fork they are gone."""
+    *given, workers = arguments
+    cores = usable_cores()
+    launch = None if cores == 1 or forks.threads_lost else _parallel_entry()
+    if launch is None:
         return serial()(*arguments)
-    launch = _parallel_entry()
-    mask = get_num_threads()
-    workers = min(arguments[-1], mask)
-    if workers == 1:
+    got = _cores.take(workers, cores, alone=threading_layer() == "workqueue")
+    if got == 1:
         return serial()(*arguments)
-    if threading_layer() == "workqueue":
-        if not _busy.acquire(blocking=False):
-            return serial()(*arguments)
-        try:
-            return _masked(launch, arguments[:-1], workers, mask)
-        finally:
-            _busy.release()
-    return _masked(launch, arguments[:-1], workers, mask)
-
-
-def _masked(launch: Callable[..., int], arguments: tuple, workers: int, mask: int) -> int:
-    if workers == mask:
-        return launch(*arguments, workers)
-    set_num_threads(workers)
     try:
-        return launch(*arguments, workers)
+        return launch(*given, got)
     finally:
-        set_num_threads(mask)
+        _cores.give_back(got)
 
 
-@cache
-def thread_limit() -> int:
-    """How many threads a call may use: those of Numba's pool, bounded by affinity and quota."""
+def most_threads() -> int:
+    """How many threads a call may use now: those of Numba's pool, bounded by the cores that this thread may use."""
     return min(config.NUMBA_NUM_THREADS, usable_cores())  # type: ignore[attr-defined]
-
-
-@cache
-def say_clamped(threads: int, limit: int) -> None:
-    """Once for each pair of numbers."""
-    LOG.warning("threads: got %d, and %d can be used; %d are", threads, limit, limit)

@@ -138,12 +138,3 @@ def detect(root: Path = Path("/")) -> Machine:
 def host() -> Machine:
     """This machine."""
     return detect()
-
-
-def usable_cores(root: Path = Path("/")) -> int:
-    """Cores that this process may use: its affinity, bounded by the quota of its control group."""
-    cores = detect(root).cores
-    quota, _, period = _read(root / "sys/fs/cgroup/cpu.max").strip().partition(" ")
-    if quota.isdigit() and period.isdigit() and int(period):
-        cores = min(cores, max(1, -(-int(quota) // int(period))))
-    return cores

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from math import prod
-from threading import Lock
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
-from fastdw import arguments
+from fastdw import arguments, forks
 from fastdw.networks.arranging import Reshape
 from fastdw.networks.buffers import Lifetime, place
 from fastdw.networks.folding import fold
@@ -54,7 +53,7 @@ class Network:
         self.layers = tuple(plan_layer(graph, layer, threads) for layer in graph.layers if not is_view(graph, layer))
         self._output = graph.output
         self._values, self.buffer_bytes = lay_out(graph)
-        self._lock = Lock()
+        self._lock = forks.Lock()
 
     @property
     def multiply_adds(self) -> int:
