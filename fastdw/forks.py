@@ -1,6 +1,7 @@
 """What a child of fork must know: the threads of its parent are gone, and with them whoever held a lock.
 
-Numba's threads are gone too where they were running, and GNU OpenMP would kill a child that asked for them.
+Numba's threads are gone too where they were running, and GNU OpenMP would kill a child that asked for them. Python's own locks of
+modules that are being imported, and the compiler's, would never open in a child: a fork waits until they are free.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import threading
 from weakref import WeakSet
 
 threads_lost = False
+WHOLE = threading.RLock()  # held while something is imported or compiled on first use, so that no child finds it half done
 
 
 class Lock:
@@ -48,3 +50,4 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
+os.register_at_fork(before=WHOLE.acquire, after_in_parent=WHOLE.release, after_in_child=WHOLE.release)

@@ -10,6 +10,7 @@ import numpy as np
 
 from fastdw import arguments, packing
 from fastdw.call import Call, bind, refuse_overlap
+from fastdw.forks import WHOLE
 from fastdw.kernels.panels import panels_for
 from fastdw.limits import usable_cores
 from fastdw.machine import host
@@ -173,9 +174,10 @@ def _check_finite(values: np.ndarray, name: str) -> None:
 
 @cache
 def _compiled_finite() -> Callable[[np.ndarray, int], bool]:
-    from fastdw import launch
+    with WHOLE:
+        from fastdw import launch
 
-    return launch.finite()
+        return launch.finite()
 
 
 def pack(kind: str, weight: Any, flush_subnormals: bool = False, name: str = "weight") -> PackedWeight:
@@ -210,9 +212,7 @@ def _threads(threads: Any) -> int:
         return usable_cores()
     if type(threads) is int and threads == 1:
         return 1
-    from fastdw import launch
-
-    wanted, limit = arguments.thread_count(threads), launch.most_threads()
+    wanted, limit = arguments.thread_count(threads), usable_cores()
     if wanted > limit:
         warn_once(("threads", wanted, limit), "threads: got %d, and %d can be used; %d are", wanted, limit, limit)
     return min(wanted, limit)

@@ -16,21 +16,21 @@ import pickle
 import sys
 import tempfile
 import time
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
 import llvmlite
 import numba
-from filelock import FileLock, Timeout
 from numba.core import config
 from numba.core.compiler import CompileResult
 
-from fastdw import knobs
+from fastdw import file_lock, knobs
 from fastdw.notices import warn_once
 
 LOG = logging.getLogger("fastdw")
 COMPILED: list[str] = []  # the kernels that this process has compiled
+_given_up: set[Path] = set()  # directories where a lock was waited for in vain
 DIGEST_LENGTH = 16
 HASH_BYTES = 32
 UNUSED_SECONDS = 14 * 24 * 3600  # directories of other digests are deleted when not used for so long
@@ -91,18 +91,6 @@ def _delete_unused(root: Path, keep: Path) -> None:
                 other.rmdir()
 
 
-_given_up: set[str] = set()  # locks that were waited for in vain
-
-
-def _acquired(lock: FileLock) -> bool:
-    try:
-        lock.acquire(timeout=0 if _given_up else LOCK_SECONDS)
-    except Timeout:
-        _given_up.add(lock.lock_file)
-        return False
-    return True
-
-
 def _checksum(path: Path, data: bytes) -> bytes:
     digest = hashlib.sha256(path.name.encode())
     digest.update(data)
@@ -161,18 +149,16 @@ class KernelCache:
     @contextmanager
     def lock(self):
         """Held round a first compile, so that processes started together compile each kernel once."""
-        folder = directory()
-        lock = None
-        if folder is not None:
-            with suppress(OSError, NotImplementedError):
-                waited = FileLock(folder / f"{self.name}.lock")
-                if _acquired(waited):
-                    lock = waited
-        try:
+        with ExitStack() as stack:
+            folder = directory()
+            if folder is not None:
+                try:
+                    stack.enter_context(file_lock.held(folder / f"{self.name}.lock", 0 if _given_up else LOCK_SECONDS))
+                except TimeoutError:
+                    _given_up.add(folder)
+                except OSError:  # the work is done twice then
+                    pass
             yield
-        finally:
-            if lock is not None:
-                lock.release()
 
     def enable(self) -> None:
         """Asked for by Numba; this cache is always on."""

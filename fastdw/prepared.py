@@ -39,9 +39,9 @@ class Layer(Prepared):
         self._request, self._weight, self._bias = request, weight, bias
         self._takes_residual = request.residual is not None
         self._calls: dict[tuple, Call] = {}
+        call = bind(request)
         from fastdw import launch
 
-        call = bind(request)
         check_strict(call.plan)
         self.plan: Plan = call.plan
         self.x_shape, self.out_shape = request.x.shape, call.out_shape

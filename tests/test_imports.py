@@ -18,7 +18,7 @@ TREES = {file: ast.parse((PACKAGE / file).read_text()) for file in FILES}
 
 # From the bottom up: a file imports from its own layer and those below. A trailing slash takes a whole folder.
 LAYERS = [
-    ["forks.py", "notices.py", "limits.py"],
+    ["forks.py", "notices.py", "limits.py", "file_lock.py"],
     ["problem.py", "machine.py", "knobs.py", "tile/"],
     ["jit.py", "kernel_cache.py", "launch.py", "packing.py", "arguments.py"],
     ["kernels/"],

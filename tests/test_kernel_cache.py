@@ -12,8 +12,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 from one_call import DROP_PRIVILEGES, PACKAGE, Run, finish, run, start
+
+from fastdw import file_lock
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs capset, to bind root to file permissions")
 
@@ -318,7 +319,7 @@ def test_a_stopped_process_is_not_waited_for_for_ever(cache, first):
         file.unlink()
     with ExitStack() as held:
         for lock in locks:
-            held.enter_context(FileLock(lock))
+            held.enter_context(file_lock.held(lock, 0))
         second = run(cache, before="import fastdw.kernel_cache; fastdw.kernel_cache.LOCK_SECONDS = 1")
     assert (second.compiled, second.bits) == (first.compiled, first.bits)
     assert run(cache) == Run([], first.bits, [])
