@@ -6,6 +6,7 @@ modules that are being imported, and the compiler's, would never open in a child
 
 from __future__ import annotations
 
+import logging  # noqa: F401 (its own lock is taken at a fork too, and must be after WHOLE: hooks run newest first)
 import os
 import sys
 import threading
