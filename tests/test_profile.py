@@ -326,11 +326,14 @@ def test_homes_in_which_nothing_can_be_kept(home, tmp_path):
 
 
 def as_nobody(code: str, **variables: str | None) -> subprocess.CompletedProcess:
-    """A process without root's rights, which pass all permissions; its user has no home where HOME is not given."""
+    """A process without root's rights, which pass all permissions; its user has no home where HOME is not given.
+
+    The package may lie in a folder of root's: what reads its files is called before.
+    """
     start = (
         "import os, sys, filelock, platformdirs; sys.path[:0] = [os.environ['TESTS']]\n"
         "from test_profile import PROBLEM, ProfileError, entry, planner, profile_files\n"
-        "planner.default_plan(PROBLEM, 1, planner.host())\n"
+        "entry(planner.default_plan(PROBLEM, 1, planner.host()), 1)\n"
         "if os.geteuid() == 0: os.setgroups([]); os.setgid(54321); os.setuid(54321)\n"
     )
     variables = {"XDG_DATA_DIRS": "/nonexistent"} | variables
