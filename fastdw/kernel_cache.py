@@ -27,6 +27,7 @@ from numba.core import config
 from numba.core.compiler import CompileResult
 
 from fastdw import knobs
+from fastdw.machine import tuned_core
 
 LOG = logging.getLogger("fastdw")
 COMPILED: list[str] = []  # the kernels that this process has compiled
@@ -93,7 +94,7 @@ class KernelCache:
         folder = directory()
         if folder is None:
             return None
-        key = hashlib.sha256(repr((str(signature), codegen.magic_tuple())).encode()).hexdigest()[:24]
+        key = hashlib.sha256(repr((str(signature), codegen.magic_tuple(), tuned_core())).encode()).hexdigest()[:24]
         return folder / f"{self.name}-{key}.kernel"
 
     def load_overload(self, signature, target_context):

@@ -24,6 +24,22 @@ _NAMED = {
     "znver5": ("sse2", "avx2", "fma", "avx512f", "avx512vl"),
 }
 
+# Arm's cores as LLVM calls them, by what core_models reads: implementer and part. Vendors' own names for them count too.
+_ARM_CORES = {
+    **{f"0x41-{part}": core for part, core in (
+        ("0xd04", "cortex-a35"), ("0xd03", "cortex-a53"), ("0xd05", "cortex-a55"), ("0xd46", "cortex-a510"), ("0xd80", "cortex-a520"),
+        ("0xd07", "cortex-a57"), ("0xd08", "cortex-a72"), ("0xd09", "cortex-a73"), ("0xd0a", "cortex-a75"), ("0xd0b", "cortex-a76"),
+        ("0xd0d", "cortex-a77"), ("0xd41", "cortex-a78"), ("0xd42", "cortex-a78ae"), ("0xd4b", "cortex-a78c"), ("0xd47", "cortex-a710"),
+        ("0xd4d", "cortex-a715"), ("0xd81", "cortex-a720"), ("0xd44", "cortex-x1"), ("0xd48", "cortex-x2"), ("0xd4e", "cortex-x3"),
+        ("0xd0c", "neoverse-n1"), ("0xd40", "neoverse-v1"), ("0xd49", "neoverse-n2"), ("0xd4f", "neoverse-v2"),
+    )},
+    **{f"0x51-{part}": core for part, core in (
+        ("0x800", "cortex-a73"), ("0x801", "cortex-a53"), ("0x802", "cortex-a75"), ("0x803", "cortex-a55"), ("0x804", "cortex-a76"),
+        ("0x805", "cortex-a55"),
+    )},
+}  # fmt: skip
+_IN_ORDER = frozenset({"cortex-a35", "cortex-a53", "cortex-a55", "cortex-a510", "cortex-a520"})
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -64,6 +80,25 @@ class Machine:
     def is_memory_operand(self) -> bool:
         """A multiply-add may take one factor from memory, without a register."""
         return self.architecture == "x86_64" and self.is_fused
+
+    @property
+    def is_lane_operand(self) -> bool:
+        """A multiply-add may take one factor from one lane of a register."""
+        return self.architecture == "aarch64"
+
+    @property
+    def core(self) -> str | None:
+        """The core to tune for, as LLVM calls it; None: as the compiler sees fit.
+
+        Of several the one that issues in order: it stalls on code for the others, and they run its code well.
+        """
+        known = [_ARM_CORES[model] for model in self.models if model in _ARM_CORES]
+        return min(known, key=lambda core: core not in _IN_ORDER, default=None)
+
+    @property
+    def is_in_order(self) -> bool:
+        """Some of its cores wait for a load before they go on to the next instruction."""
+        return self.core in _IN_ORDER
 
 
 def _first(pattern: str, text: str) -> str | None:
@@ -153,3 +188,8 @@ def usable_cores(root: Path = Path("/")) -> int:
     if quota.isdigit() and period.isdigit() and int(period):
         cores = min(cores, max(1, -(-int(quota) // int(period))))
     return cores
+
+
+def tuned_core() -> str | None:
+    """The core that kernels are tuned for: LLVM's own choice is the last core of a machine that has several. None: leave it to LLVM."""
+    return None if "NUMBA_CPU_NAME" in os.environ else host().core

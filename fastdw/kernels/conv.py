@@ -17,7 +17,7 @@ from fastdw.kernels.spec import Blocking, KernelSpec, Layout, Plan
 from fastdw.machine import Machine
 from fastdw.packing import BLANK_ADDRESS
 from fastdw.problem import CONV, Problem
-from fastdw.tile import Context, TileShape, load_row, outer_fma, outer_fma_clipped, view, zeros
+from fastdw.tile import Context, TileShape, load_row, outer_fma, outer_fma_clipped, outer_fma_deep, view, zeros
 
 MAX_PIXELS = 7
 
@@ -78,7 +78,11 @@ def conv(shape, context, index):
                     elif inside:
                         for run in range(c.runs):
                             x = x_image + x_row * c.x_row + (first_col + run * c.dilation_col) * c.x_col
-                            for _ in range(c.run_length):
+                            for _ in range(c.run_length // shape.depth):
+                                acc = outer_fma_deep(shape, acc, x, pixel_step, weight, c.weight_depth, c.weight_vec)
+                                x += 4 * shape.depth
+                                weight += shape.depth * c.weight_depth
+                            for _ in range(c.run_length % shape.depth):
                                 acc = outer_fma(acc, x, pixel_step, load_row(shape, weight, c.weight_vec))
                                 x += 4
                                 weight += c.weight_depth
@@ -112,8 +116,9 @@ def refuses(problem: Problem, machine: Machine) -> str | None:
 
 def shapes(problem: Problem, machine: Machine) -> Iterator[TileShape]:
     """Smaller than those of pointwise: more accumulators spill in the loops over clipped pixels."""
+    most = 16 if machine.is_lane_operand else 14 if machine.registers == 32 else 8
     for shape in panel_shapes(problem.out_width, problem.out_channels, machine):
-        if shape.pixels <= MAX_PIXELS and shape.pixels * shape.vecs <= (14 if machine.registers == 32 else 8):
+        if shape.pixels <= MAX_PIXELS and shape.pixels * shape.vecs <= most:
             yield shape
 
 

@@ -148,6 +148,7 @@ TILES = (
     *((4, 2, 2), (1, 4, 2), (2, 2, 2), (1, 2, 2), (1, 1, 2)),
     *((1, 4, 4), (1, 2, 4), (1, 1, 4)),
 )
+PAIRED = 2.0  # in-order cores: what tiles of several vectors cost, whose neighbours are loaded in pairs
 TOLERANCE = 1.1  # the first tile within this of the least cost is taken
 
 
@@ -164,11 +165,11 @@ def most_accumulators(machine: Machine, taps: int, stride: int, rows: int, vecs:
     """Vectors of outputs that leave room for a window and its taps, as the compiled loops show.
 
     Wide windows need more room, and so do four window rows at once. Where a multiply-add cannot read memory, all of the
-    window and the taps pass through registers.
+    window and the taps pass through registers. For cores that issue in order LLVM repeats the body of the loop.
     """
     if taps == 4 and rows > 1:  # two filter rows at once are unrolled
         return machine.registers // 8
-    is_wide = taps > 5 or (taps > 3 and (stride > 1 or rows > 2))
+    is_wide = taps > 5 or (taps > 3 and (stride > 1 or rows > 2)) or (stride > 1 and machine.is_in_order)
     if is_wide or not machine.is_fused or (not machine.is_memory_operand and vecs > 1):
         return machine.registers // 4
     return machine.registers // 2
@@ -203,7 +204,7 @@ def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape,
 
 
 def choose_from(shapes: Iterator[TileShape], problem: Problem, machine: Machine, threads: int) -> tuple[TileShape, Blocking]:
-    costs = {shape: cost(problem, shape) for shape in shapes}
+    costs = {shape: cost(problem, shape) * (PAIRED if machine.is_in_order and shape.vecs > 1 else 1) for shape in shapes}
     shape = next(shape for shape in costs if costs[shape] <= TOLERANCE * min(costs.values()))
     rows = most_outputs(problem, 0)
     if threads > 1:

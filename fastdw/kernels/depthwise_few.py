@@ -100,7 +100,9 @@ def shapes(problem: Problem, machine: Machine) -> Iterator[TileShape]:
     while math.lcm(lanes, problem.channels) > run:
         lanes //= 2
     vecs = math.lcm(lanes, problem.channels) // lanes
-    most = machine.registers // 8 if problem.stride[1] > 1 else (machine.registers - 8) // 2  # gathering pixels takes registers
+    most = (machine.registers - 8) // 2 if machine.is_memory_operand else machine.registers // 4
+    if problem.stride[1] > 1:
+        most = machine.registers // 8  # gathering pixels takes registers
     for rows in (4, 2, 1):
         if rows <= problem.out_height and (rows == 1 or rows * vecs <= most):
             yield TileShape(rows, 1, vecs, lanes, stride=problem.stride[1], period=problem.channels)

@@ -47,11 +47,14 @@ def panel_fields(columns: int, shape: TileShape, layout: Layout, channels_a_task
 
 
 def panel_shapes(pixels: int, columns: int, machine: Machine) -> Iterator[TileShape]:
-    """Every tile that fits the registers: accumulators, a row of the panel, one broadcast, and a product where it is not fused."""
+    """Every tile that fits the registers: accumulators, a row of the panel, what is multiplied with it, and a product where it
+    is not fused. That is one number broadcast, or where a lane can be a factor a vector of input channels of each pixel."""
     panels = panels_for(columns, machine)
+    depth = machine.lanes if machine.is_lane_operand else 1
     for extent in reversed(extents_up_to(pixels)):
-        if extent * panels.vecs + panels.vecs + (1 if machine.is_fused else 2) <= machine.registers:
-            yield TileShape(1, extent, panels.vecs, panels.lanes)
+        factors = (extent if depth > 1 else 1) + (0 if machine.is_fused else 1)
+        if extent * panels.vecs + panels.vecs + factors <= machine.registers:
+            yield TileShape(1, extent, panels.vecs, panels.lanes, depth=depth)
 
 
 def best_panel_shape(pixels: int, shapes: Iterator[TileShape]) -> TileShape:

@@ -20,7 +20,7 @@ from fastdw.kernels.panels import MIN_LANES, PANEL_FIELDS, best_panel_shape, pan
 from fastdw.kernels.spec import Blocking, KernelSpec, Layout, Plan
 from fastdw.machine import Machine
 from fastdw.problem import POINTWISE, Problem
-from fastdw.tile import Context, TileShape, load_row, outer_fma, view, zeros
+from fastdw.tile import Context, TileShape, load_row, outer_fma, outer_fma_deep, view, zeros
 
 CONTEXT = Context(*EPILOGUE, *PANEL_FIELDS, "rows", "cols", "depth", "x_image", "x_row", "x_col", "col_blocks")
 
@@ -46,7 +46,11 @@ def pointwise(shape, context, index):
             x = x_row + col * c.x_col
             weight = panel_weight
             acc = zeros(shape)
-            for _ in range(c.depth):
+            for _ in range(c.depth // shape.depth):
+                acc = outer_fma_deep(shape, acc, x, c.x_col, weight, c.weight_depth, c.weight_vec)
+                x += 4 * shape.depth
+                weight += shape.depth * c.weight_depth
+            for _ in range(c.depth % shape.depth):
                 acc = outer_fma(acc, x, c.x_col, load_row(shape, weight, c.weight_vec))
                 x += 4
                 weight += c.weight_depth

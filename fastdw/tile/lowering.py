@@ -16,6 +16,7 @@ from numba.core.imputils import lower_constant
 from numba.core.typing.templates import AttributeTemplate, make_intrinsic_template
 from numba.extending import infer_getattr, lower_getattr_generic, models, register_model
 
+from fastdw.machine import tuned_core
 from fastdw.tile.activations import CLAMP, FUNCTIONS
 from fastdw.tile.shapes import SCRATCH_BYTES
 
@@ -194,7 +195,13 @@ def _inside(builder, index, extent) -> ir.Value:
 # ---- lowerings ------------------------------------------------------------------------------------------------------
 @lowering
 def view(fields, address) -> Lowering:
-    return ContextType(tuple(fields.fields)), lambda builder, fields, address: address
+    def generate(builder, fields, address):
+        core = tuned_core()
+        if core is not None:  # past llvmlite's list of the attributes that it knows
+            set.add(builder.function.attributes, f'"tune-cpu"="{core}"')
+        return address
+
+    return ContextType(tuple(fields.fields)), generate
 
 
 @lowering
@@ -388,6 +395,24 @@ def outer_fma(acc, address, pixel_step, row) -> Lowering:
     def generate(builder, tile, address, pixel_step, columns):
         scalars = (_load(builder, address, builder.mul(pixel_step, I64(p)), F32) for p in range(acc.rows * acc.cols))
         return _rank_one(builder, acc, row, tile, columns, scalars)
+
+    return acc, generate
+
+
+@lowering
+def outer_fma_deep(shape, acc, address, pixel_step, weight, depth_step, vec_step) -> Lowering:
+    row, depth = _tile(shape, 1, 1), shape.fields["depth"]
+
+    def generate(builder, shape, tile, address, pixel_step, weight, depth_step, vec_step):
+        pixels = (builder.mul(pixel_step, I64(p)) for p in range(acc.rows * acc.cols))
+        if depth == 1:
+            columns = _load_all(builder, row, weight, I64(0), I64(0), vec_step)
+            return _rank_one(builder, acc, row, tile, columns, (_load(builder, address, at, F32) for at in pixels))
+        runs = [_load(builder, address, at, ir.VectorType(F32, depth)) for at in pixels]
+        for k in range(depth):
+            columns = _load_all(builder, row, builder.add(weight, builder.mul(depth_step, I64(k))), I64(0), I64(0), vec_step)
+            tile = _rank_one(builder, acc, row, tile, columns, (builder.extract_element(run, I32(k)) for run in runs))
+        return tile
 
     return acc, generate
 

@@ -212,6 +212,14 @@ def outer_fma(acc: Tile, address: int, pixel_step: int, row: Tile) -> Tile:
 
 
 @Operation
+def outer_fma_deep(shape: TileShape, acc: Tile, address: int, pixel_step: int, weight: int, depth_step: int, vec_step: int) -> Tile:
+    """outer_fma shape.depth times: with the floats that follow each other at each pixel, and rows of weights depth_step apart"""
+    for k in range(shape.depth):
+        acc = outer_fma(acc, address + 4 * k, pixel_step, load_row(shape, weight + k * depth_step, vec_step))
+    return acc
+
+
+@Operation
 def outer_fma_clipped(acc: Tile, address: int, pixel_step: int, row: Tile, col: int, col_stride: int, width: int, blank: int) -> Tile:
     """outer_fma where pixels outside the image row are read at blank instead: pixel p is column col + p*col_stride"""
     pixels = acc.shape[0] * acc.shape[1]

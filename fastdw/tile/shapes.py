@@ -29,8 +29,9 @@ class TileShape:
 
     taps are the filter columns taken at once, rest those at the end of a filter row that is wider; stride is the input columns
     between two outputs. Zero where a kernel has none. expand is how often load_pixel repeats each channel; 0:
-    all outputs of the tile read one channel. period is the channels of a pixel where vectors run along a row of pixels.
-    activation is what the epilogue does: a clamp to bounds known at run time, or one of activations.FUNCTIONS.
+    all outputs of the tile read one channel. period is the channels of a pixel where vectors run along a row of pixels. depth is
+    how many input channels are loaded at once. activation is what the epilogue does: a clamp to bounds known at run time, or one
+    of activations.FUNCTIONS.
     """
 
     rows: int
@@ -42,6 +43,7 @@ class TileShape:
     rest: int = 0
     expand: int = 1
     period: int = 0
+    depth: int = 1
     activation: str = CLAMP
 
     @property
@@ -73,8 +75,9 @@ class TileShape:
         window = f"_{self.taps}{rest}t{self.stride}s" if self.taps else ""
         expand = "" if self.expand == 1 else f"_{self.expand or 'all'}m"
         period = f"_{self.period}c{self.stride}s" if self.period else ""
+        depth = "" if self.depth == 1 else f"_{self.depth}k"
         activation = "" if self.activation == CLAMP else f"_{self.activation}"
-        return f"{self.rows}x{self.cols}x{self.vecs}x{self.lanes}{window}{expand}{period}{activation}"
+        return f"{self.rows}x{self.cols}x{self.vecs}x{self.lanes}{window}{expand}{period}{depth}{activation}"
 
 
 class Context:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from assembly import Function
-
+from bench.assembly import Function
 from fastdw.kernels.spec import KernelSpec
 from fastdw.tile import TileShape
 from fastdw.tile.activations import CLAMP

@@ -1,7 +1,8 @@
 """The reader of assembly sees what test_machine_code.py looks for."""
 
 import pytest
-from assembly import AARCH64, SSE, X86, Function
+
+from bench.assembly import AARCH64, SSE, X86, Function
 
 ON_X86 = """
 other:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import warnings
 
 import pytest
-from assembly import AARCH64, SSE, X86, Function
 from code_check import check_code
 from numba import types
 from tiles import kernel_tiles, tile_id
 
+from bench.assembly import AARCH64, SSE, X86, Function
 from fastdw import jit
 from fastdw.kernels.spec import KernelSpec
 from fastdw.machine import host

@@ -36,6 +36,7 @@ from fastdw.tile import (
     operations,
     outer_fma,
     outer_fma_clipped,
+    outer_fma_deep,
     positive_zero,
     scratch,
     slide_fma,
@@ -58,6 +59,7 @@ SHAPES = [
     TileShape(2, 2, 2, LANES, 3, 1, expand=8),
     TileShape(2, 2, 1, LANES, 3, 2, rest=1, expand=0),
 ]
+DEEP = [TileShape(2, 3, 2, LANES, depth=4), TileShape(1, 5, 1, LANES, depth=1), TileShape(1, 2, 3, LANES // 2, depth=8)]
 RUNS = [  # along rows of pixels
     TileShape(1, 1, 1, LANES, stride=1, period=1),
     TileShape(2, 1, 2, LANES, stride=2, period=1),
@@ -199,6 +201,14 @@ def task_outer_fma(shape, context, index):
 
 
 @task
+def task_outer_fma_deep(shape, context, index):
+    c = view(CONTEXT, context)
+    acc = load(shape, c.residual, c.row_step, c.col_step, c.vec_step)
+    acc = outer_fma_deep(shape, acc, c.x, c.col_step, c.weight, c.row_step, c.vec_step)
+    store(acc, c.out, c.out_row, c.out_col, c.out_vec)
+
+
+@task
 def task_outer_fma_clipped(shape, context, index):
     c = view(CONTEXT, context)
     acc = load(shape, c.residual, c.row_step, c.col_step, c.vec_step)
@@ -315,6 +325,8 @@ def shapes_for(name: str) -> list[TileShape]:
         return [shape for shape in SHAPES if shape.rest]
     if name == "scratch":
         return SHAPES[:2]
+    if name == "outer_fma_deep":
+        return DEEP
     return RUNS if name in ALONG_ROWS else SHAPES
 
 

@@ -18,6 +18,8 @@ class InstructionSet:
     fused: str | None  # None: a product and a sum make up a multiply-add
     multiply: str
     add: str
+    load: str  # of a vector, or of one element to be spread over one; not from the stack
+    load_pair: str
     call: str
     stack: str  # an operand on the stack
     jump: str  # its first group is the label
@@ -34,6 +36,8 @@ _X86 = {
     "registers": {4: r"%xmm\d", 8: r"%ymm\d", 16: r"%zmm\d"},
     "multiply": r"^v?mulps\b",
     "add": r"^v?addps\b",
+    "load": r"\((?!%rsp)[^)]*\),.*%[xyz]mm",
+    "load_pair": r"(?!)",
     "call": r"^call",
     "stack": r"\(%rsp",
     "jump": r"^j\w+\s+(\.L\w+)",
@@ -47,6 +51,8 @@ AARCH64 = InstructionSet(
     fused=r"^fmla\b",
     multiply=r"^fmul\b",
     add=r"^fadd\b",
+    load=r"^(?:ldu?r\s+[qsd]\d|ldp\s+[qd]\d|ld1).*\[(?!sp)",
+    load_pair=r"^ldp\b",
     call=r"^blr?\b",
     stack=r"\[sp\b",
     jump=r"^(?:b(?:\.\w+)?|cbn?z|tbn?z)\s(?:.*\s)?(\.L\w+)",
@@ -74,6 +80,12 @@ class Code:
 
     def adds(self, lanes: int) -> int:
         return self._count(self.names.add, lanes)
+
+    @property
+    def loads(self) -> int:
+        """Of vectors, and of single elements that are spread over one; not from the stack."""
+        found = [line for line in self.instructions if re.search(self.names.load, line)]
+        return len(found) + sum(bool(re.search(self.names.load_pair, line)) for line in found)
 
     @property
     def calls(self) -> list[str]:
