@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import machines
 import pytest
 
 import fastdw
@@ -211,3 +212,38 @@ def test_a_machine_can_be_a_key():
     here = machine.host()
     assert len({here, replace(here)}) == 1
     assert isinstance(here, Machine)
+
+
+# ---- kinds of cores ----
+def cores(*models: str) -> Machine:
+    return Machine("board", "aarch64", frozenset({"asimd"}), 4, None, None, models)
+
+
+@pytest.mark.parametrize(
+    ("models", "core", "is_in_order"),
+    [
+        (("0x41-0xd08",), "cortex-a72", False),
+        (("0x41-0xd03", "0x41-0xd08"), "cortex-a53", True),
+        (("0x41-0xd08", "0x41-0xd03"), "cortex-a53", True),
+        (("0x41-0xd0b", "0x41-0xfff"), "cortex-a76", False),
+        (("0x41-0xfff",), None, False),
+        ((), None, False),
+    ],
+)
+def test_kernels_are_tuned_for_the_core_that_issues_in_order(models, core, is_in_order):
+    assert cores(*models).core == core
+    assert cores(*models).is_in_order == is_in_order
+
+
+def test_a_cpu_named_to_numba_is_left_to_it(monkeypatch):
+    monkeypatch.setattr(machine, "host", lambda: cores("0x41-0xd03"))
+    assert machine.tuned_core() == "cortex-a53"
+    monkeypatch.setenv("NUMBA_CPU_NAME", "cortex-a72")
+    assert machine.tuned_core() is None
+
+
+@pytest.mark.parametrize(("board", "core"), [("raspberry-pi-4", "cortex-a72"), ("raspberry-pi-5", "cortex-a76")])
+def test_boards(board, core, tmp_path, architecture):
+    architecture("aarch64")
+    found = detect(machines.lay(board, tmp_path))
+    assert (found.core, found.lanes, found.registers) == (core, 4, 32)
