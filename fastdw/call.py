@@ -101,3 +101,22 @@ def bind(request: Request, make_plan: MakePlan = planner.plan) -> Call:
         tasks=tasks,
         workers=workers,
     )
+
+
+SELF = "self"  # stands for a step's own memory among its arrays
+
+
+@dataclass(frozen=True)
+class Step:
+    """A task bound to everything but addresses.
+
+    memory: int64; the task's context, and what else the step needs.
+    places: (index into memory, name of an array, bytes past its address).
+    worker: added to the index of a task for each worker before the one that runs it.
+    """
+
+    function: int
+    memory: np.ndarray
+    tasks: int
+    places: tuple[tuple[int, str, int], ...]
+    worker: int = 0

@@ -21,7 +21,6 @@ the error may be 1 ULP more.
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
@@ -29,15 +28,13 @@ from typing import Any
 
 import numpy as np
 
-from fastdw import arguments, planner, profile_files
+from fastdw import arguments, fused, gather_blocks, planner, profile_files
 from fastdw.call import plan_of
-from fastdw.gather import checked_call, forget_calls, gather, gather_separable, pack, run
-from fastdw.kernels.spec import Plan, SeparablePlan
-from fastdw.packing import PackedWeight, aligned_empty
+from fastdw.gather import forget_calls, gather, pack, run
+from fastdw.kernels.spec import BlockPlan, Plan
+from fastdw.packing import PackedWeight
 from fastdw.problem import CONV, DENSE, DEPTHWISE, POINTWISE, POOL
 from fastdw.request import contiguous
-
-SEPARABLE = "separable"
 
 
 def depthwise_conv2d(
@@ -128,7 +125,8 @@ def separable_conv2d(
 ) -> np.ndarray:
     """Depthwise-separable 2-D convolution, NHWC: depthwise_conv2d, then pointwise_conv2d, to the last bit.
 
-    The image between the two is allocated for the length of the call: explain() states its size as scratch_bytes.
+    Where it pays the two run strip by strip, and the image between them never exists. Memory between them is allocated for
+    the length of the call: explain() states its size as scratch_bytes.
 
     Args:
       x: float32 [batch, height, width, channels].
@@ -142,13 +140,60 @@ def separable_conv2d(
     Raises:
       TypeError, ValueError: as for depthwise_conv2d.
     """
-    first, second = gather_separable(
-        x, depthwise_weight, pointwise_weight, depthwise_bias, pointwise_bias, stride, padding, dilation,
-        depthwise_activation, activation, residual, out, threads, hidden=aligned_empty,
+    return gather_blocks.run(
+        gather_blocks.separable(
+            x, depthwise_weight, pointwise_weight, depthwise_bias, pointwise_bias, stride, padding, dilation,
+            depthwise_activation, activation, residual, out, threads,
+        )
     )  # fmt: skip
-    calls = [checked_call(request) for request, *_ in (first, second)]
-    calls[0](*first[1:])
-    return calls[1](*second[1:])
+
+
+def inverted_residual(
+    x,
+    expand_weight,
+    depthwise_weight,
+    project_weight,
+    expand_bias=None,
+    depthwise_bias=None,
+    project_bias=None,
+    *,
+    stride=1,
+    padding="same",
+    dilation=1,
+    expand_activation="relu6",
+    depthwise_activation="relu6",
+    activation=None,
+    residual=False,
+    out=None,
+    threads=None,
+) -> np.ndarray:
+    """The block of MobileNetV2, NHWC: pointwise_conv2d that expands, depthwise_conv2d, pointwise_conv2d that projects; to the last bit.
+
+    Where it pays the three run strip by strip, and the expanded image never exists. Memory between them is allocated for
+    the length of the call: explain() states its size as scratch_bytes.
+
+    Args:
+      x: float32 [batch, height, width, channels].
+      expand_weight, expand_bias, expand_activation: of the first convolution. expand_weight None: there is none.
+      depthwise_weight, depthwise_bias, stride, padding, dilation, depthwise_activation: of the depthwise convolution.
+      project_weight, project_bias, activation, out: of the last convolution.
+      residual: True adds x, before `activation`; x must have the result's shape.
+      threads: of all three.
+
+    Returns:
+      float32 [batch, out_h, out_w, out_channels]; `out` itself when given.
+
+    Raises:
+      TypeError, ValueError: as for depthwise_conv2d.
+
+    Source: Sandler et al. 2018, arXiv:1801.04381.
+    """
+    return gather_blocks.run(
+        gather_blocks.inverted_residual(
+            x, expand_weight, depthwise_weight, project_weight, expand_bias, depthwise_bias, project_bias, stride, padding, dilation,
+            expand_activation, depthwise_activation, activation, residual, out, threads,
+        )
+    )  # fmt: skip
 
 
 def dense(x, weight, bias=None, *, activation=None, out=None, threads=None) -> np.ndarray:
@@ -217,24 +262,23 @@ def pack_conv2d(weight, *, flush_subnormals=False) -> PackedWeight:
     return pack(CONV, weight, flush_subnormals)
 
 
-def explain(function: Callable, *args, **keywords) -> Plan | SeparablePlan:
+def explain(function: Callable, *args, **keywords) -> Plan | BlockPlan:
     """How a call would be computed: explain(fastdw.depthwise_conv2d, x, weight, stride=2).
 
     Args:
       function: a public call of fastdw; then its own arguments. In place of x its shape will do.
 
     Returns:
-      The plan, with a readable repr: kernel, tile, blocking, why, flops, bytes, scratch. For separable_conv2d two plans
-      and the scratch between them.
+      The plan, with a readable repr: kernel, tile, blocking, why, flops, bytes, scratch. For several convolutions their plans,
+      the strips in which they run, and the scratch between them.
     """
     kind = kind_of(function)
     given = inspect.signature(function).bind(*args, **keywords).arguments
     if isinstance(given["x"], (tuple, list)):
         given["x"] = contiguous(tuple(arguments.integer(extent, "x", 1) for extent in given["x"]))
     given = as_images(function, given)
-    if kind == SEPARABLE:
-        (first, _, shape), (second, _, _) = (plan_of(gathered[0]) for gathered in gather_separable(**given, hidden=contiguous))
-        return SeparablePlan(first, second, 4 * math.prod(shape))
+    if kind in BLOCKS:
+        return fused.plan_of(BLOCKS[kind](**given).requests)
     return plan_of(gather(kind, **given)[0])[0]
 
 
@@ -260,6 +304,7 @@ def forget_plans() -> None:
     """Calls are planned anew: the profile has changed."""
     planner.forget()
     forget_calls()
+    fused.bind.cache_clear()
 
 
 def kind_of(function: Callable) -> str:
@@ -278,11 +323,17 @@ def as_images(function: Callable, given: dict[str, Any]) -> dict[str, Any]:
 
 # Calls that stand for a call on images: that call, and what makes (function, arguments) the arguments of it
 AS_IMAGES: dict[Callable, tuple[Callable, Callable[[Callable, dict[str, Any]], dict[str, Any]]]] = {}
+SEPARABLE, INVERTED_RESIDUAL = "separable", "inverted_residual"
+BLOCKS: dict[str, Callable[..., gather_blocks.Stages]] = {
+    SEPARABLE: gather_blocks.separable,
+    INVERTED_RESIDUAL: gather_blocks.inverted_residual,
+}
 _KINDS = {
     depthwise_conv2d: DEPTHWISE,
     pointwise_conv2d: POINTWISE,
     conv2d: CONV,
     separable_conv2d: SEPARABLE,
+    inverted_residual: INVERTED_RESIDUAL,
     dense: DENSE,
     global_average_pool2d: POOL,
 }

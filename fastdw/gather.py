@@ -9,17 +9,15 @@ from typing import Any
 import numpy as np
 
 from fastdw import arguments, packing
-from fastdw.call import Call, bind, refuse_overlap
+from fastdw.call import Call, bind
 from fastdw.kernels.panels import panels_for
 from fastdw.machine import host
-from fastdw.packing import PackedWeight, aligned_empty
+from fastdw.packing import PackedWeight
 from fastdw.planner import check_strict
-from fastdw.problem import DEPTHWISE, POINTWISE, POOL
-from fastdw.request import Request, Strided, Weight, check_weight_shape, contiguous, problem_of
+from fastdw.problem import DEPTHWISE, POOL
+from fastdw.request import Request, Strided, Weight, check_weight_shape, contiguous
 
 NAMES = ("weight", "bias", "activation")  # of the arguments, for errors
-DEPTHWISE_NAMES = ("depthwise_weight", "depthwise_bias", "depthwise_activation")
-POINTWISE_NAMES = ("pointwise_weight", "pointwise_bias", "activation")
 BOUND_CALLS = 1024  # kept for calls that come again
 
 Gathered = tuple[Request, Any, Any, Any, Any, Any]  # the request and x, weight, bias, residual, out
@@ -66,53 +64,6 @@ def gather(
         names[1],
     )
     return request, x, weight, bias, residual, out
-
-
-def gather_separable(
-    x,
-    depthwise_weight,
-    pointwise_weight,
-    depthwise_bias=None,
-    pointwise_bias=None,
-    stride=1,
-    padding="valid",
-    dilation=1,
-    depthwise_activation=None,
-    activation=None,
-    residual=None,
-    out=None,
-    threads=None,
-    hidden: Callable = aligned_empty,
-) -> tuple[Gathered, Gathered]:
-    """The two calls, with memory between them from `hidden(shape)`. Both are checked before either runs."""
-    first = gather(
-        DEPTHWISE,
-        x,
-        depthwise_weight,
-        depthwise_bias,
-        stride,
-        padding,
-        dilation,
-        depthwise_activation,
-        threads=threads,
-        names=DEPTHWISE_NAMES,
-    )
-    between = hidden(problem_of(first[0])[1])
-    second = gather(
-        POINTWISE,
-        between,
-        pointwise_weight,
-        pointwise_bias,
-        activation=activation,
-        residual=residual,
-        out=out,
-        threads=threads,
-        names=POINTWISE_NAMES,
-    )
-    if out is not None:
-        inputs = zip(("x", *DEPTHWISE_NAMES[:2]), first[1:4], strict=True)
-        refuse_overlap(out, **{name: array for name, array in inputs if isinstance(array, np.ndarray)})
-    return (*first[:-1], between), second
 
 
 def run(gathered: Gathered) -> np.ndarray:

@@ -47,7 +47,7 @@ def _unbox_address(typ, array, c):
 
 
 @intrinsic
-def _address(typing_context, array):
+def address_of(typing_context, array):
     return types.intp(array), lambda context, builder, signature, args: args[0]
 
 
@@ -105,7 +105,7 @@ def _next(typing_context, address, field):
 
 def _bind(context, x, weight, bias, residual, out, template, check):
     """Write the addresses into a context; the number of the input that out overlaps, or zero."""
-    for i, address in enumerate((_address(x), _address(weight), _address(bias), _address(residual), _address(out))):
+    for i, address in enumerate((address_of(x), address_of(weight), address_of(bias), address_of(residual), address_of(out))):
         _set(context, i, address)
     if _get(template, RESIDUAL) == 0:
         _set(context, RESIDUAL, 0)
@@ -157,7 +157,7 @@ def serial() -> Callable[..., int]:
 
 def _finite(array, count):
     """Whether no exponent is all ones. Integers, so that the loop becomes vectors without reordering sums."""
-    bits = carray(_integers(_address(array)), count)
+    bits = carray(_integers(address_of(array)), count)
     largest = np.int32(0)
     for i in range(count):
         largest = max(largest, bits[i] & np.int32(0x7FFFFFFF))
@@ -212,7 +212,7 @@ CONTIGUOUS, ALIGNED, WRITEABLE = 0x1, 0x100, 0x400  # NumPy's flags
 
 
 def _as_expected(array, expected):
-    array = _address(array)
+    array = address_of(array)
     if _get(array, TYPE) != _get(expected, 0) or _get(array, DTYPE) != _get(expected, 1):
         return False
     rank, flags = _get(array, RANK) & 0xFFFFFFFF, _get(expected, 2)
@@ -254,18 +254,23 @@ def _parallel_entry() -> Callable[..., int]:
 
 
 def parallel(*arguments) -> int:
-    """The parallel launcher on as many threads as the plan and Numba's current mask allow; the serial one where Numba's
-    threads cannot be used now: after a fork, or, on workqueue, while another Python thread uses them."""
+    """The parallel launcher on as many threads as the plan and Numba's current mask allow."""
+    return on_threads(serial, _parallel_entry, arguments)
+
+
+def on_threads(alone: Callable[[], Callable[..., int]], together: Callable[[], Callable[..., int]], arguments: tuple) -> int:
+    """together()(*arguments), the last of which is the number of threads; alone()(*arguments) where Numba's threads cannot be
+    used now: after a fork, or, on workqueue, while another Python thread uses them."""
     if forks.threads_lost:
-        return serial()(*arguments)
-    launch = _parallel_entry()
+        return alone()(*arguments)
+    launch = together()
     mask = get_num_threads()
     workers = min(arguments[-1], mask)
     if workers == 1:
-        return serial()(*arguments)
+        return alone()(*arguments)
     if threading_layer() == "workqueue":
         if not _busy.acquire(blocking=False):
-            return serial()(*arguments)
+            return alone()(*arguments)
         try:
             return _masked(launch, arguments[:-1], workers, mask)
         finally:

@@ -8,19 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from fastdw import arguments, functional, gather
-from fastdw.call import Call, bind, refuse_overlap
-from fastdw.kernels.spec import Plan
+from fastdw import arguments, functional, fused, gather, gather_blocks
+from fastdw.call import Call, bind
+from fastdw.gather_blocks import Stages
+from fastdw.kernels.spec import BlockPlan, Plan
 from fastdw.packing import BLANK, PackedWeight, aligned_empty
 from fastdw.planner import check_strict
-from fastdw.problem import DENSE, DEPTHWISE, POINTWISE, POOL
-from fastdw.request import Request, Strided, contiguous, problem_of
+from fastdw.problem import DENSE, POINTWISE, POOL
+from fastdw.request import Request, Strided, contiguous, problem_of, strided
 
 KEPT_LAYOUTS = 64
 
 
 class Prepared:
-    """A layer never changes and holds addresses: a copy is the layer itself, and there is nothing to pickle."""
+    """It never changes and holds addresses: a copy is the layer itself, and there is nothing to pickle."""
 
     def __copy__(self):
         return self
@@ -32,35 +33,21 @@ class Prepared:
         raise TypeError(f"{type(self).__name__}: got pickled; a prepared layer belongs to its process: prepare it there")
 
 
-class Layer(Prepared):
-    """A prepared call: layer(x, out=None, residual=None). Safe to call from several threads at once."""
+class PreparedCall(Prepared):
+    """layer(x, out=None, residual=None). Safe to call from several threads at once."""
 
-    def __init__(self, request: Request, weight: np.ndarray, bias: np.ndarray | None):
-        self._request, self._weight, self._bias = request, weight, bias
-        self._takes_residual = request.residual is not None
-        self._calls: dict[tuple, Call] = {}
+    def __init__(self, x_shape: tuple[int, ...], out_shape: tuple[int, ...], takes_residual: bool):
         from fastdw import launch
 
-        call = bind(request)
-        check_strict(call.plan)
-        self.plan: Plan = call.plan
-        self.x_shape, self.out_shape = request.x.shape, call.out_shape
-        self._usual = call
-        self._bias_or_blank = BLANK if bias is None else bias
-        third = (call.out_shape if self._takes_residual else self.x_shape, False)
-        self._expected = launch.expectation((self.x_shape, False), third, (call.out_shape, True))
+        self.x_shape, self.out_shape, self._takes_residual = x_shape, out_shape, takes_residual
+        third = (out_shape if takes_residual else x_shape, False)
+        self._expected = launch.expectation((x_shape, False), third, (out_shape, True))
         self._is_usual, self._expected_address = launch.usual(), self._expected.ctypes.data
+        self._bound: dict[tuple, Any] = {}  # for other strides than usual
 
-    def __call__(self, x: np.ndarray, out: np.ndarray | None = None, residual: np.ndarray | None = None) -> np.ndarray:
-        if out is None:
-            out = aligned_empty(self.out_shape)
-        third = x if residual is None else residual
-        if (residual is None) is self._takes_residual or not self._is_usual(x, third, out, self._expected_address):
-            return self._call_any(x, out, residual)
-        call = self._usual
-        if call.launch(x, self._weight, self._bias_or_blank, third, out, call.address, 1, call.function, call.tasks, call.workers):
-            return call(x, self._weight, self._bias, residual, out)  # finds out whether out really overlaps an input
-        return out
+    def _bind(self, x: Strided, residual: Strided | None, out: Strided | None) -> Callable[..., np.ndarray]:
+        """Machine code for some strides: called with x, residual and out."""
+        raise NotImplementedError
 
     def _call_any(self, x: Any, out: Any, residual: Any) -> np.ndarray:
         """Other strides than those prepared for, other arrays than NumPy's, a residual, or a mistake."""
@@ -78,58 +65,87 @@ class Layer(Prepared):
             residual = arguments.array(residual, "residual")
         if out is not None:
             gather.check_writable(out)
-        strides = (
-            x.strides,
-            None if out is None else (out.shape, out.strides),
-            None if residual is None else (residual.shape, residual.strides),
-        )
-        call = self._calls.get(strides)
-        if call is None:
-            request = self._request._replace(
-                x=Strided(x.shape, x.strides),
-                out=None if out is None else Strided(out.shape, out.strides),
-                residual=None if residual is None else Strided(residual.shape, residual.strides),
-            )
-            if len(self._calls) >= KEPT_LAYOUTS:
-                self._calls.clear()
-            call = self._calls[strides] = bind(request)
-        if call.plan.is_reference:
-            check_strict(call.plan)
-        return call(x, self._weight, self._bias, residual, out)
+        layouts = strided(x), None if residual is None else strided(residual), None if out is None else strided(out)
+        bound = self._bound.get(layouts)
+        if bound is None:
+            if len(self._bound) >= KEPT_LAYOUTS:
+                self._bound.clear()
+            bound = self._bound[layouts] = self._bind(*layouts)
+        return bound(x, residual, out)
+
+
+class Layer(PreparedCall):
+    """A prepared call of one operator."""
+
+    def __init__(self, request: Request, weight: np.ndarray, bias: np.ndarray | None):
+        self._request, self._weight, self._bias = request, weight, bias
+        call = bind(request)
+        check_strict(call.plan)
+        self.plan: Plan = call.plan
+        self._usual = call
+        self._bias_or_blank = BLANK if bias is None else bias
+        super().__init__(request.x.shape, call.out_shape, request.residual is not None)
+
+    def __call__(self, x: np.ndarray, out: np.ndarray | None = None, residual: np.ndarray | None = None) -> np.ndarray:
+        if out is None:
+            out = aligned_empty(self.out_shape)
+        third = x if residual is None else residual
+        if (residual is None) is self._takes_residual or not self._is_usual(x, third, out, self._expected_address):
+            return self._call_any(x, out, residual)
+        call = self._usual
+        if call.launch(x, self._weight, self._bias_or_blank, third, out, call.address, 1, call.function, call.tasks, call.workers):
+            return call(x, self._weight, self._bias, residual, out)  # finds out whether out really overlaps an input
+        return out
+
+    def _bind(self, x: Strided, residual: Strided | None, out: Strided | None) -> Callable[..., np.ndarray]:
+        call: Call = bind(self._request._replace(x=x, residual=residual, out=out))
+        check_strict(call.plan)
+        return lambda x, residual, out: call(x, self._weight, self._bias, residual, out)
 
     def __repr__(self) -> str:
         return f"Layer({self.x_shape} -> {self.out_shape}, {self.plan.id})"
 
 
-class SeparableLayer(Prepared):
-    """A prepared separable_conv2d; the image between its two layers is kept for the next call."""
+class BlockLayer(PreparedCall):
+    """A prepared call of several convolutions. What lies between them is kept for the next call."""
 
-    def __init__(self, depthwise: Layer, pointwise: Layer):
-        self._depthwise, self._pointwise = depthwise, pointwise
-        self._spare: list[np.ndarray] = []
-        self.plans = (depthwise.plan, pointwise.plan)
-        self.x_shape, self.out_shape = depthwise.x_shape, pointwise.out_shape
+    def __init__(self, stages: Stages, takes_residual: bool):
+        first, *_, last = stages.requests
+        self._adds_x = last.residual is not None
+        if takes_residual:
+            stages = stages._replace(requests=(*stages.requests[:-1], last._replace(residual=contiguous(problem_of(last)[1]))))
+        self._stages = stages
+        block = gather_blocks.bound(stages)
+        self.plan: BlockPlan = block.plan
+        self._usual = fused.Pool(block, stages.weights, stages.biases)
+        super().__init__(first.x.shape, block.out_shape, takes_residual)
+
+    @property
+    def plans(self) -> tuple[Plan, ...]:
+        return self.plan.plans
 
     def __call__(self, x: np.ndarray, out: np.ndarray | None = None, residual: np.ndarray | None = None) -> np.ndarray:
-        try:
-            between = self._spare.pop()
-        except IndexError:
-            between = aligned_empty(self._depthwise.out_shape)
-        if out is not None:
-            gather.check_writable(out)
-            refuse_overlap(out, x=arguments.array(x, "x"))
-        result = self._pointwise(self._depthwise(x, between), out, residual)
-        self._spare.append(between)
-        return result
+        if out is None:
+            out = aligned_empty(self.out_shape)
+        third = x if residual is None else residual
+        if (residual is None) is self._takes_residual or not self._is_usual(x, third, out, self._expected_address):
+            return self._call_any(x, out, residual)
+        return self._usual(x, third, out)
+
+    def _bind(self, x: Strided, residual: Strided | None, out: Strided | None) -> Callable[..., np.ndarray]:
+        first, *between, last = self._stages.requests
+        requests = (first._replace(x=x), *between, last._replace(residual=x if self._adds_x else residual, out=out))
+        pool = fused.Pool(fused.bind(requests), self._stages.weights, self._stages.biases)
+        return lambda x, residual, out: pool(x, x if residual is None else residual, aligned_empty(self.out_shape) if out is None else out)
 
     def __repr__(self) -> str:
-        return f"SeparableLayer({self.x_shape} -> {self.out_shape})"
+        return f"BlockLayer({self.x_shape} -> {self.out_shape}, {', '.join(plan.id for plan in self.plans)})"
 
 
 class SignalLayer(Prepared):
     """A prepared call on signals [batch, length, channels]: layer(x, out=None)."""
 
-    def __init__(self, images: Layer | SeparableLayer):
+    def __init__(self, images: Layer | BlockLayer):
         self._images = images
         self.x_shape, self.out_shape = ((shape[0], *shape[2:]) for shape in (images.x_shape, images.out_shape))
 
@@ -156,7 +172,7 @@ def prepare(function: Callable, x_shape: tuple[int, ...], *weights, residual: bo
       function: a public call of fastdw.
       x_shape: the shape of x.
       weights, keywords: the call's own arguments, but x, residual and out. Weights are packed, and biases copied.
-      residual: True for a layer that is called with a residual.
+      residual: True for a layer that is called with a residual; of inverted_residual, for one that adds x.
 
     Returns:
       layer(x, out=None, residual=None): the same bits as the call. It takes x with any strides; contiguous is quickest.
@@ -174,32 +190,20 @@ def prepare(function: Callable, x_shape: tuple[int, ...], *weights, residual: bo
     if arguments.flag(residual, "residual") and "residual" not in inspect.signature(function).parameters:
         raise TypeError(f"residual: got True; {function.__name__} takes none")
     given = functional.as_images(function, given)
-    layer = _prepare_separable(**given, residual=residual) if kind == functional.SEPARABLE else _prepare(kind, **given, residual=residual)
+    if kind in functional.BLOCKS:
+        adds_x = kind == functional.INVERTED_RESIDUAL
+        stages = functional.BLOCKS[kind](**given, packed=True, **({"residual": residual} if adds_x else {}))
+        layer: Layer | BlockLayer = BlockLayer(stages, residual and not adds_x)
+    else:
+        layer = _prepare(kind, **given, residual=residual)
     return SignalLayer(layer) if function in functional.AS_IMAGES else layer
 
 
-def _prepare(
-    kind: str, x: Strided, weight: Any = None, bias: Any = None, *, residual: bool = False, names=gather.NAMES, **keywords
-) -> Layer:
+def _prepare(kind: str, x: Strided, weight: Any = None, bias: Any = None, *, residual: bool = False, **keywords) -> Layer:
     if kind != POOL and not isinstance(weight, PackedWeight):
-        weight = gather.pack(POINTWISE if kind == DENSE else kind, weight, name=names[0])
-    bias = None if bias is None else arguments.array(bias, names[1]).copy()
-    request, _, weight, bias, _, _ = gather.gather(kind, x, weight, bias, names=names, **keywords)
+        weight = gather.pack(POINTWISE if kind == DENSE else kind, weight)
+    bias = None if bias is None else arguments.array(bias, "bias").copy()
+    request, _, weight, bias, _, _ = gather.gather(kind, x, weight, bias, **keywords)
     if residual:
         request = request._replace(residual=contiguous(problem_of(request)[1]))
     return Layer(request, weight, bias)
-
-
-def _prepare_separable(
-    x, depthwise_weight, pointwise_weight, depthwise_bias=None, pointwise_bias=None, *, residual=False,
-    depthwise_activation=None, activation=None, threads=None, **window,
-) -> SeparableLayer:  # fmt: skip
-    first = _prepare(
-        DEPTHWISE, x, depthwise_weight, depthwise_bias,
-        activation=depthwise_activation, threads=threads, names=gather.DEPTHWISE_NAMES, **window,
-    )  # fmt: skip
-    second = _prepare(
-        POINTWISE, contiguous(first.out_shape), pointwise_weight, pointwise_bias,
-        residual=residual, activation=activation, threads=threads, names=gather.POINTWISE_NAMES,
-    )  # fmt: skip
-    return SeparableLayer(first, second)

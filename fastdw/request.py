@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fastdw.arguments import error, shown
 from fastdw.kernels.panels import panels_for
@@ -58,6 +58,10 @@ class Request(NamedTuple):
 
 def contiguous(shape: tuple[int, ...]) -> Strided:
     return Strided(shape, tuple(4 * math.prod(shape[i + 1 :]) for i in range(len(shape))))
+
+
+def strided(array: Any) -> Strided:
+    return Strided(array.shape, array.strides)
 
 
 def problem_of(request: Request) -> tuple[Problem, tuple[int, ...]]:

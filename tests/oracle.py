@@ -94,6 +94,39 @@ def separable_conv2d(
     return pointwise_conv2d(middle, pointwise_weight, pointwise_bias, activation=activation, residual=residual)
 
 
+def inverted_residual(
+    x,
+    expand_weight,
+    depthwise_weight,
+    project_weight,
+    expand_bias=None,
+    depthwise_bias=None,
+    project_bias=None,
+    *,
+    stride=1,
+    padding="same",
+    dilation=1,
+    expand_activation="relu6",
+    depthwise_activation="relu6",
+    activation=None,
+    residual=False,
+) -> Expected:
+    expanded = x if expand_weight is None else pointwise_conv2d(x, expand_weight, expand_bias, activation=expand_activation)
+    return separable_conv2d(
+        expanded,
+        depthwise_weight,
+        project_weight,
+        depthwise_bias,
+        project_bias,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        depthwise_activation=depthwise_activation,
+        activation=activation,
+        residual=x if residual else None,
+    )
+
+
 def global_average_pool2d(x, *, keepdims=False) -> Expected:
     n_pixels = x.shape[1] * x.shape[2]
     value = np.mean(x, (1, 2), np.float64, keepdims=keepdims)

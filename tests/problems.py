@@ -20,7 +20,7 @@ import fastdw
 from fastdw.kernels.spec import Plan
 from fastdw.packing import PackedWeight
 
-CALLS = ("depthwise_conv2d", "pointwise_conv2d", "conv2d", "separable_conv2d", "dense", "global_average_pool2d")
+CALLS = ("depthwise_conv2d", "pointwise_conv2d", "conv2d", "separable_conv2d", "inverted_residual", "dense", "global_average_pool2d")
 LARGEST = 400_000  # multiplications of one case
 
 
@@ -53,11 +53,11 @@ class Case:
 
     def plans(self, **changes) -> list[Plan]:
         plan = fastdw.explain(getattr(fastdw, self.call), **self.arrays | self.keywords | changes)
-        return [plan] if isinstance(plan, Plan) else [plan.depthwise, plan.pointwise]
+        return [plan] if isinstance(plan, Plan) else list(plan.plans)
 
     def packed(self) -> dict[str, PackedWeight]:
         """The weights, packed, by parameter name."""
-        return {name: pack(self.arrays[name]) for name, pack in PACKERS[self.call].items()}
+        return {name: pack(self.arrays[name]) for name, pack in PACKERS[self.call].items() if name in self.arrays}
 
     def rerun(self, file: str) -> str:
         """What failed, and the line that runs it alone in a test file."""
@@ -262,6 +262,37 @@ def _separable_conv2d(draw: _Draw) -> Case:
     return draw.case(arrays, geometry | activations, (batch, *out_size, out_channels), n_multiplications)
 
 
+def _inverted_residual(draw: _Draw) -> Case:
+    window = draw.window()
+    kernel, geometry = draw.rows_of(window)
+    adds_x = draw.chance(0.3)
+    if adds_x:
+        geometry |= {"padding": draw.pick("same", "same_lower"), "stride": 1}
+    batch, size, expanded, expands = draw.batch(), _image_for(draw, kernel, geometry), draw.channels_of(window), draw.chance(0.8)
+    channels = draw.channels() if expands else expanded
+    middle, out_size = expanded * window.multiplier, oracle.out_size(size, kernel, **geometry)
+    out_channels = channels if adds_x else draw.channels()
+    n_multiplications = batch * (
+        size[0] * size[1] * channels * expanded * expands + out_size[0] * out_size[1] * middle * (kernel[0] * kernel[1] + out_channels)
+    )
+    if n_multiplications > LARGEST:
+        return _inverted_residual(draw)
+    arrays = {
+        "x": draw.input(batch, *size, channels),
+        "depthwise_weight": _depthwise_weight(draw, kernel, expanded, window.multiplier),
+        "project_weight": _pointwise_weight(draw, middle, out_channels),
+    }
+    arrays |= draw.optional(0.6, depthwise_bias=draw.parameter(middle))
+    arrays |= draw.optional(0.6, project_bias=draw.parameter(out_channels))
+    keywords = {name: draw.activation() for name in ("expand_activation", "depthwise_activation", "activation")} | {"residual": adds_x}
+    if expands:
+        arrays |= {"expand_weight": _pointwise_weight(draw, channels, expanded)}
+        arrays |= draw.optional(0.6, expand_bias=draw.parameter(expanded))
+    else:
+        keywords["expand_weight"] = None
+    return draw.case(arrays, geometry | keywords, (batch, *out_size, out_channels), n_multiplications)
+
+
 def _dense(draw: _Draw) -> Case:
     batch, channels, out_channels = draw.pick(1, 1, 2, draw.up_to(20)), draw.up_to(600), draw.up_to(600)
     if batch * channels * out_channels > LARGEST:
@@ -283,6 +314,7 @@ MAKERS = {
     "pointwise_conv2d": _pointwise_conv2d,
     "conv2d": _conv2d,
     "separable_conv2d": _separable_conv2d,
+    "inverted_residual": _inverted_residual,
     "dense": _dense,
     "global_average_pool2d": _global_average_pool2d,
 }
@@ -292,6 +324,11 @@ PACKERS = {
     "pointwise_conv2d": {"weight": fastdw.pack_pointwise},
     "conv2d": {"weight": fastdw.pack_conv2d},
     "separable_conv2d": {"depthwise_weight": fastdw.pack_depthwise, "pointwise_weight": fastdw.pack_pointwise},
+    "inverted_residual": {
+        "expand_weight": fastdw.pack_pointwise,
+        "depthwise_weight": fastdw.pack_depthwise,
+        "project_weight": fastdw.pack_pointwise,
+    },
     "dense": {"weight": fastdw.pack_pointwise},
     "global_average_pool2d": {},
 }

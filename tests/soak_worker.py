@@ -22,8 +22,8 @@ from test_random import COUNTS, check, into_out
 import fastdw
 from fastdw import jit, planner
 from fastdw.call import bind
-from fastdw.functional import kind_of
-from fastdw.gather import gather, gather_separable
+from fastdw.functional import BLOCKS, kind_of
+from fastdw.gather import gather
 from fastdw.kernels.spec import Plan
 from fastdw.machine import host
 from fastdw.packing import PackedWeight
@@ -104,12 +104,15 @@ def drawn_plan(problem: Problem, rng: random.Random) -> Plan:
 
 def run_planned(case: problems.Case, changes: dict, make_plan: Callable) -> np.ndarray:
     given = case.arrays | case.keywords | changes
-    if case.call == "separable_conv2d":
-        parts = gather_separable(**given)
-    else:
-        parts = (gather(kind_of(getattr(fastdw, case.call)), **given),)
-    for request, *arrays in parts:
-        y = bind(request, make_plan)(*arrays)
+    kind = kind_of(getattr(fastdw, case.call))
+    if kind not in BLOCKS:
+        request, *arrays = gather(kind, **given)
+        return bind(request, make_plan)(*arrays)
+    stages = BLOCKS[kind](**given)
+    y = stages.x
+    for request, weight, bias in zip(stages.requests, stages.weights, stages.biases, strict=True):
+        last = (stages.residual, stages.out) if request is stages.requests[-1] else (None, None)
+        y = bind(request, make_plan)(y, weight, bias, *last)
     return y
 
 

@@ -26,8 +26,10 @@ LAYERS = [
     ["profile_files.py"],
     ["planner.py"],
     ["request.py"],
-    ["call.py", "weights.py", "cost.py"],
-    ["gather.py"],
+    ["call.py", "blockplanner.py", "weights.py", "cost.py"],
+    ["gather.py", "program.py"],
+    ["fused.py"],
+    ["gather_blocks.py"],
     ["functional.py"],
     ["conv1d.py", "conv3d.py"],
     ["prepared.py", "decoupling.py", "roof.py"],
@@ -37,7 +39,7 @@ LAYERS = [
     ["__init__.py"],
     ["cli/", "__main__.py"],
 ]
-MAY_IMPORT_NUMBA = ["jit.py", "kernel_cache.py", "launch.py", "tile/"]
+MAY_IMPORT_NUMBA = ["jit.py", "kernel_cache.py", "launch.py", "program.py", "tile/"]
 MAY_NAME_INSTRUCTION_SETS = ["machine.py", "tile/"]
 MAY_SET_JIT_FLAGS = ["jit.py"]
 MAY_PRINT = ["cli/"]

@@ -42,11 +42,11 @@ def test_panels_of_another_machine_are_refused():
     np.testing.assert_array_equal(fastdw.pointwise_conv2d(X, pickle.loads(pickle.dumps(here))), fastdw.pointwise_conv2d(X, matrix))
 
 
-def test_separable_checks_both_halves_before_either_runs(monkeypatch):
-    from fastdw.call import Call
+def test_a_block_checks_all_stages_before_any_runs(monkeypatch):
+    from fastdw import fused
 
     ran = []
-    monkeypatch.setattr(Call, "__call__", lambda self, *arrays: ran.append(self))
+    monkeypatch.setattr(fused.Pool, "__call__", lambda self, *arrays: ran.append(self))
     with pytest.raises(ValueError, match=r"^pointwise_weight: "):
         fastdw.separable_conv2d(X, WEIGHT, np.ones((5, 7), np.float32))
     assert not ran

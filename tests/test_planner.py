@@ -149,12 +149,14 @@ def test_explain_says_why_only_the_reference_kernel_serves():
     assert "2 output channels" in repr(plan)
 
 
-def test_explain_states_the_scratch_of_a_separable_convolution():
-    plans = fastdw.explain(fastdw.separable_conv2d, (2, 9, 8, 16), ones(3, 3, 16), ones(16, 24), stride=2, padding="same")
-    assert plans.scratch_bytes == 4 * 2 * 5 * 4 * 16
-    assert "scratch" in repr(plans)
-    assert plans.depthwise.kernel in repr(plans)
-    assert plans.pointwise.kernel in repr(plans)
+def test_explain_states_strips_and_scratch_of_a_block():
+    few = fastdw.explain(fastdw.separable_conv2d, (2, 9, 8, 16), ones(3, 3, 16), ones(16, 2), stride=2, padding="same", threads=1)
+    assert few.scratch_bytes == 4 * 2 * 5 * 4 * 16, "the whole image: a stage has no vectorised kernel"
+    assert "one after the other" in repr(few)
+    many = fastdw.explain(fastdw.inverted_residual, (1, 112, 112, 16), ones(16, 96), ones(3, 3, 96), ones(96, 24), stride=2, threads=1)
+    assert 4 * 112 * 96 < many.scratch_bytes < 4 * 112 * 112 * 96 // 4, "rows of the expanded image"
+    for part in (f"{many.scratch_bytes:,} bytes of scratch", "strips of", *(plan.id for plan in many.plans)):
+        assert part in repr(many)
 
 
 REFERENCE_ONLY = [

@@ -27,6 +27,7 @@ CALLS = {  # x, weights and biases, keywords
     "pointwise": (fastdw.pointwise_conv2d, X, [normal(32, 40), normal(40)], {"activation": (-1, 1)}),
     "conv": (fastdw.conv2d, X, [normal(3, 3, 32, 24), normal(24)], {"stride": 2, "padding": "same"}),
     "separable": (fastdw.separable_conv2d, X, [normal(3, 3, 32), normal(32, 24), normal(32), normal(24)], {"padding": 1}),
+    "inverted": (fastdw.inverted_residual, X, [normal(32, 64), normal(3, 3, 64), normal(64, 32)], {"stride": 2}),
     "dense": (fastdw.dense, X[0, 0], [normal(32, 70), normal(70)], {"activation": "relu"}),
     "pool": (fastdw.global_average_pool2d, X, [], {}),
 }
@@ -177,7 +178,7 @@ def test_a_layer_with_out_allocates_next_to_nothing(name):
     assert allocated_bytes(lambda: layer(x, out)) < MOST_BYTES
 
 
-@pytest.mark.parametrize("name", sorted(CALLS.keys() - {"separable"}))
+@pytest.mark.parametrize("name", sorted(CALLS.keys() - {"separable", "inverted"}))
 def test_a_call_with_out_allocates_next_to_nothing(name):
     out = np.empty(called(name).shape, np.float32)
     assert allocated_bytes(lambda: called(name, out=out)) < MOST_BYTES
@@ -188,4 +189,4 @@ def test_a_separable_call_allocates_the_scratch_that_explain_states():
     scratch = fastdw.explain(call, x, *weights, **keywords).scratch_bytes
     out = np.empty(called("separable").shape, np.float32)
     used = allocated_bytes(lambda: called("separable", out=out))
-    assert scratch <= used < scratch + 2 * MOST_BYTES, "two calls and the image between them"
+    assert scratch <= used < scratch + 4 * MOST_BYTES, "a program and the image between its steps"

@@ -18,6 +18,7 @@ COUNTS = {
     "pointwise_conv2d": 500,
     "conv2d": 500,
     "separable_conv2d": 400,
+    "inverted_residual": 200,
     "dense": 200,
     "global_average_pool2d": 100,
 }

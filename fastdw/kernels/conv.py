@@ -127,7 +127,7 @@ def blockings(problem: Problem, shape: TileShape) -> Iterator[Blocking]:
 
 
 def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape, Blocking]:
-    shape = best_panel_shape(problem.out_width, shapes(problem, machine))
+    shape = best_panel_shape([problem.out_width], shapes(problem, machine))
     rows = max(1, problem.out_height // (4 * threads)) if threads > 1 else problem.out_height
     return shape, Blocking(min(rows, 8), problem.out_channels)
 

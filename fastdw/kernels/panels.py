@@ -57,12 +57,17 @@ def panel_shapes(pixels: int, columns: int, machine: Machine) -> Iterator[TileSh
             yield TileShape(1, extent, panels.vecs, panels.lanes, depth=depth)
 
 
-def best_panel_shape(pixels: int, shapes: Iterator[TileShape]) -> TileShape:
-    """The tile that computes the fewest pixels twice, and of those the smallest that hides the latency of the FMA units."""
+ENOUGH = 12  # accumulators that hide the latency of the FMA units
+
+
+def best_panel_shape(extents: list[int], shapes: Iterator[TileShape]) -> TileShape:
+    """The tile that computes the fewest pixels twice in runs of pixels, and of those the smallest that hides the FMA units' latency."""
 
     def cost(shape: TileShape) -> tuple:
-        enough = shape.pixels * shape.vecs >= 12
-        return (not enough, -(-pixels // shape.pixels) * shape.pixels, shape.pixels if enough else -shape.pixels)
+        accumulators = shape.pixels * shape.vecs
+        computed = sum(-(-extent // shape.pixels) * shape.pixels for extent in extents)
+        time = computed * max(1, ENOUGH / accumulators)
+        return (time, accumulators if accumulators >= ENOUGH else -accumulators)
 
     return min(shapes, key=cost)
 

@@ -12,6 +12,7 @@ divide steps back inside its task; the last panel steps back inside the columns.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from fastdw.jit import Task
 from fastdw.kernels.blocks import block_start, count_blocks
@@ -85,7 +86,7 @@ TASK_PIXELS = 96  # at least: a panel of the weight is read once for so many pix
 
 
 def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape, Blocking]:
-    shape = best_panel_shape(problem.width, shapes(problem, machine))
+    shape = best_panel_shape([problem.width], shapes(problem, machine))
     pixels = max(TASK_PIXELS, TASK_X_BYTES // (4 * problem.channels))
     if threads == 1:
         return shape, Blocking(pixels, problem.out_channels)
@@ -95,6 +96,13 @@ def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape,
         blocks += 1
     columns = max(1, TASKS_A_THREAD * threads // (runs * blocks))  # where pixels are few, panels are shared out too
     return shape, Blocking(-(-problem.width // blocks), -(-problem.out_channels // columns))
+
+
+def choose_rows(problem: Problem, rows: list[int], dense: bool, machine: Machine) -> tuple[TileShape, Blocking]:
+    """For some rows of the image at a time, which are one run of pixels where they are dense."""
+    extents = [problem.width * count for count in rows] if dense else [problem.width]
+    shape = best_panel_shape(extents, shapes(replace(problem, width=min(extents)), machine))
+    return shape, Blocking(max(TASK_PIXELS, TASK_X_BYTES // (4 * problem.channels)), problem.out_channels)
 
 
 def bind(plan: Plan, layout: Layout) -> tuple[dict[str, int], int]:

@@ -83,15 +83,29 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class SeparablePlan:
-    """The two plans of a separable convolution, and the image between them."""
+class Cut:
+    """How a block is computed strip by strip: ranges of output rows, a task each, and rows of a strip."""
 
-    depthwise: Plan
-    pointwise: Plan
+    chunks: int
+    strip_rows: int
+
+
+@dataclass(frozen=True)
+class BlockPlan:
+    """How several convolutions in a row are computed: strip by strip, or, without a cut, one image after the other.
+
+    scratch_bytes: of what lies between them.
+    """
+
+    plans: tuple[Plan, ...]
+    cut: Cut | None
+    threads: int
+    reason: str
     scratch_bytes: int
 
     def __repr__(self) -> str:
-        return f"{self.depthwise!r}\n{self.pointwise!r}\nbetween them {self.scratch_bytes:,} bytes of scratch"
+        how = f"strips of {self.cut.strip_rows} rows, {self.cut.chunks} tasks an image" if self.cut else "one after the other"
+        return "\n".join([*map(repr, self.plans), f"{how} ({self.reason}), between them {self.scratch_bytes:,} bytes of scratch"])
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Register tiles: their shapes, contexts and operations, and how they become machine code."""
 
+from fastdw.tile.memory import arrive, arrived, call, give_way, move, pause, peek, poke, take
 from fastdw.tile.operations import (
     activate,
     add,
@@ -34,7 +35,11 @@ __all__ = [
     "TileShape",
     "activate",
     "add",
+    "arrive",
+    "arrived",
+    "call",
     "divide",
+    "give_way",
     "last_taps",
     "load",
     "load_period",
@@ -46,13 +51,18 @@ __all__ = [
     "load_taps",
     "load_window",
     "load_window_clipped",
+    "move",
     "outer_fma",
     "outer_fma_clipped",
     "outer_fma_deep",
+    "pause",
+    "peek",
+    "poke",
     "positive_zero",
     "scratch",
     "slide_fma",
     "store",
+    "take",
     "view",
     "zeros",
 ]

@@ -33,8 +33,10 @@ class Operation:
 
     @cached_property
     def _numba_type_(self):
+        from fastdw.tile import memory_lowering
         from fastdw.tile.lowering import operation_type
 
+        assert memory_lowering  # imported for what it declares
         return operation_type(self)
 
 

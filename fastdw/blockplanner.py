@@ -1,0 +1,98 @@
+"""Whether convolutions in a row are computed strip by strip, and in what strips: the choice for fused blocks. It never times.
+
+Strips pay where what lies between the stages would leave the cache: so a strip is as many rows as keep it there. They do not
+where a range of rows holds so few pixels that the weights, which every range reads, weigh more than the pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import lru_cache
+
+from fastdw.kernels import pointwise, strips
+from fastdw.kernels.spec import BlockPlan, Cut, Plan
+from fastdw.machine import Machine, host
+from fastdw.packing import ALIGNMENT
+from fastdw.planner import candidates
+from fastdw.problem import POINTWISE, Problem
+
+LEAST_PIXELS = 96  # of a range of rows
+TASKS_A_THREAD = 2
+L2_SHARE = 0.5
+L2_BYTES = 512 << 10  # where it is not known
+
+
+def plan_block(
+    problems: tuple[Problem, ...], plans: tuple[Plan, ...], dense: bool, threads: int, machine: Machine | None = None
+) -> BlockPlan:
+    """problems: of the stages; plans: theirs, each for itself; dense: all arrays are without gaps."""
+    found = _strips(problems, dense, threads, host())
+    return found if isinstance(found, BlockPlan) else apart(problems, plans, dense, threads, found)
+
+
+def apart(problems: tuple[Problem, ...], plans: tuple[Plan, ...], dense: bool, threads: int, reason: str = "") -> BlockPlan:
+    """One stage after the other."""
+    between = sum(-(-4 * math.prod(problem.out_shape) // ALIGNMENT) * ALIGNMENT for problem in problems[:-1])
+    return BlockPlan(plans, None, threads, reason, between)
+
+
+def space(problems: tuple[Problem, ...], dense: bool, threads: int, machine: Machine) -> Iterator[BlockPlan]:
+    """Every plan in strips: the tuning space beside the plans of the stages one after the other."""
+    rows = problems[-1].out_height
+    for strip_rows in strip_sizes(rows):
+        for chunks in sorted({1, threads, TASKS_A_THREAD * threads, 2 * TASKS_A_THREAD * threads}):
+            plan = in_strips(problems, Cut(chunks, strip_rows), dense, threads, machine)
+            if plan is not None:
+                yield plan
+
+
+def strip_sizes(rows: int) -> list[int]:
+    """1, 2, 3, 4, 6, 8, 12, 16, ... rows."""
+    return sorted({min(rows, size << power) for size in (2, 3) for power in range(rows.bit_length())} | {1})
+
+
+@lru_cache(maxsize=1024)
+def _strips(problems: tuple[Problem, ...], dense: bool, threads: int, machine: Machine) -> BlockPlan | str:
+    """The plan in strips, or why there is none."""
+    last = problems[-1]
+    pixels = last.out_height * last.out_width
+    chunks = min(TASKS_A_THREAD * threads, pixels // LEAST_PIXELS) // threads * threads if threads > 1 else 1
+    if chunks == 0:
+        return f"{pixels} pixels, too few for ranges of {LEAST_PIXELS} for each of {threads} threads"
+    most = L2_SHARE * (machine.l2_bytes or L2_BYTES)
+    found: BlockPlan | str = "no vectorised kernel for a stage"
+    for strip_rows in strip_sizes(last.out_height // chunks):
+        plan = in_strips(problems, Cut(chunks, strip_rows), dense, threads, machine)
+        if plan is None:
+            break
+        if plan.scratch_bytes > most * threads:
+            return (
+                found
+                if isinstance(found, BlockPlan)
+                else f"strips of {plan.scratch_bytes // threads:,} bytes, which the cache does not hold"
+            )
+        found = plan
+    return found
+
+
+def in_strips(problems: tuple[Problem, ...], cut: Cut, dense: bool, threads: int, machine: Machine) -> BlockPlan | None:
+    """The plan of a chain for a cut; None where a stage has no vectorised kernel, or rows do not suffice for the cut."""
+    plans = []
+    for problem in problems:
+        one = replace(problem, batch=1)
+        spec = candidates(one, machine)[0][0]
+        if spec.is_reference:
+            return None
+        plans.append(Plan(one, spec.name, *spec.choose(one, machine, 1), reason="stage"))
+    tile_rows = strips.tile_rows_of(tuple(plans))
+    if cut.chunks > problems[-1].out_height // tile_rows:
+        return None
+    cut = replace(cut, strip_rows=max(cut.strip_rows, tile_rows))
+    for k, rows in enumerate(strips.fresh_rows(tuple(plans), cut)):
+        if plans[k].problem.kind == POINTWISE:
+            shape, blocking = pointwise.choose_rows(plans[k].problem, rows, dense, machine)
+            plans[k] = replace(plans[k], shape=shape, blocking=blocking)
+    _, slot_bytes = strips.buffers(tuple(plans), cut)
+    return BlockPlan(tuple(plans), cut, threads, "default", slot_bytes * threads)

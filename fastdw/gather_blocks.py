@@ -1,0 +1,129 @@
+"""From the arguments of a call of several convolutions to one request a stage and their arrays, all checked before any runs."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastdw import fused
+from fastdw.arguments import array, error, flag
+from fastdw.call import refuse_overlap
+from fastdw.gather import Gathered, gather, pack
+from fastdw.packing import PackedWeight, aligned_empty
+from fastdw.planner import check_strict
+from fastdw.problem import DEPTHWISE, POINTWISE
+from fastdw.request import Request, contiguous, problem_of
+
+DEPTHWISE_NAMES = ("depthwise_weight", "depthwise_bias", "depthwise_activation")
+POINTWISE_NAMES = ("pointwise_weight", "pointwise_bias", "activation")
+EXPAND_NAMES = ("expand_weight", "expand_bias", "expand_activation")
+PROJECT_NAMES = ("project_weight", "project_bias", "activation")
+
+
+class Stages(NamedTuple):
+    """The stages of a block: each with its request, weight and bias; the arrays that only the first and the last have."""
+
+    requests: tuple[Request, ...]
+    names: tuple[tuple[str, str, str], ...]  # of weight, bias and activation
+    x: Any
+    weights: tuple[np.ndarray, ...]
+    biases: tuple[np.ndarray | None, ...]
+    residual: np.ndarray | None
+    out: np.ndarray | None
+
+
+def separable(
+    x,
+    depthwise_weight,
+    pointwise_weight,
+    depthwise_bias=None,
+    pointwise_bias=None,
+    stride=1,
+    padding="valid",
+    dilation=1,
+    depthwise_activation=None,
+    activation=None,
+    residual=None,
+    out=None,
+    threads=None,
+    packed: bool = False,
+) -> Stages:
+    window = {"stride": stride, "padding": padding, "dilation": dilation}
+    stages = [
+        (DEPTHWISE, depthwise_weight, depthwise_bias, depthwise_activation, DEPTHWISE_NAMES, window),
+        (POINTWISE, pointwise_weight, pointwise_bias, activation, POINTWISE_NAMES, {}),
+    ]  # fmt: skip
+    return _stages(x, stages, residual, out, threads, packed)
+
+
+def inverted_residual(
+    x,
+    expand_weight,
+    depthwise_weight,
+    project_weight,
+    expand_bias=None,
+    depthwise_bias=None,
+    project_bias=None,
+    stride=1,
+    padding="same",
+    dilation=1,
+    expand_activation="relu6",
+    depthwise_activation="relu6",
+    activation=None,
+    residual=False,
+    out=None,
+    threads=None,
+    packed: bool = False,
+) -> Stages:
+    window = {"stride": stride, "padding": padding, "dilation": dilation}
+    stages = [
+        (POINTWISE, expand_weight, expand_bias, expand_activation, EXPAND_NAMES, {}),
+        (DEPTHWISE, depthwise_weight, depthwise_bias, depthwise_activation, DEPTHWISE_NAMES, window),
+        (POINTWISE, project_weight, project_bias, activation, PROJECT_NAMES, {}),
+    ]  # fmt: skip
+    if expand_weight is None:
+        if expand_bias is not None:
+            raise error("expand_bias", "an array", "None where expand_weight is None")
+        del stages[0]
+    return _stages(x, stages, flag(residual, "residual"), out, threads, packed)
+
+
+def _stages(x, given: list[tuple], residual: Any, out: Any, threads: Any, packed: bool) -> Stages:
+    """residual: an array; True for x itself; False or None for none. packed: weights are packed and biases copied."""
+    found: list[Gathered] = []
+    for kind, weight, bias, activation, names, window in given:
+        if packed:
+            weight = weight if isinstance(weight, PackedWeight) else pack(kind, weight, name=names[0])
+            bias = None if bias is None else array(bias, names[1]).copy()
+        source, last = (contiguous(problem_of(found[-1][0])[1]), {}) if found else (x, {})
+        if len(found) == len(given) - 1:
+            last = {"out": out, "residual": None if isinstance(residual, bool) else residual}
+        found.append(gather(kind, source, weight, bias, activation=activation, threads=threads, names=names, **window, **last))
+    requests, arrays, weights, biases, residuals, outs = zip(*found, strict=True)
+    if residual is True:
+        requests = (*requests[:-1], requests[-1]._replace(residual=requests[0].x))
+        residuals = (arrays[0],)
+    return Stages(requests, tuple(names for *_, names, _ in given), arrays[0], weights, biases, residuals[-1], outs[-1])
+
+
+def run(stages: Stages) -> np.ndarray:
+    block = bound(stages)
+    out = stages.out
+    if out is None:
+        out = aligned_empty(block.out_shape)
+    else:
+        parameters: dict[str, np.ndarray] = {}
+        for (weight, bias, _), *values in zip(stages.names, stages.weights, stages.biases, strict=True):
+            parameters |= {name: value for name, value in zip((weight, bias), values, strict=True) if value is not None}
+        refuse_overlap(out, **parameters)
+    residual = stages.x if stages.residual is None else stages.residual
+    return fused.Pool(block, stages.weights, stages.biases)(stages.x, residual, out)
+
+
+def bound(stages: Stages) -> fused.Block:
+    """Machine code for the stages, none of it the reference kernel's where that is refused."""
+    block = fused.bind(stages.requests)
+    for plan in block.plan.plans:
+        check_strict(plan)
+    return block
