@@ -62,17 +62,14 @@ def _strips(problems: tuple[Problem, ...], dense: bool, threads: int, machine: M
     if chunks == 0:
         return f"{pixels} pixels, too few for ranges of {LEAST_PIXELS} for each of {threads} threads"
     most = L2_SHARE * (machine.l2_bytes or L2_BYTES)
-    found: BlockPlan | str = "no vectorised kernel for a stage"
+    found: BlockPlan | str = "a stage has no vectorised kernel, or too few rows for its tiles"
     for strip_rows in strip_sizes(last.out_height // chunks):
         plan = in_strips(problems, Cut(chunks, strip_rows), dense, threads, machine)
         if plan is None:
-            break
+            continue
         if plan.scratch_bytes > most * threads:
-            return (
-                found
-                if isinstance(found, BlockPlan)
-                else f"strips of {plan.scratch_bytes // threads:,} bytes, which the cache does not hold"
-            )
+            each = plan.scratch_bytes // threads
+            return found if isinstance(found, BlockPlan) else f"strips of {each:,} bytes, which the cache does not hold"
         found = plan
     return found
 
@@ -94,5 +91,7 @@ def in_strips(problems: tuple[Problem, ...], cut: Cut, dense: bool, threads: int
         if plans[k].problem.kind == POINTWISE:
             shape, blocking = pointwise.choose_rows(plans[k].problem, rows, dense, machine)
             plans[k] = replace(plans[k], shape=shape, blocking=blocking)
+        elif not strips.serves(plans[k], rows):
+            return None
     _, slot_bytes = strips.buffers(tuple(plans), cut)
     return BlockPlan(tuple(plans), cut, threads, "default", slot_bytes * threads)

@@ -19,6 +19,7 @@ import numpy as np
 
 from fastdw.jit import Inlined, Task
 from fastdw.kernels.blocks import block_start
+from fastdw.kernels.phases import phases
 from fastdw.kernels.spec import Cut, Layout, Plan, registry
 from fastdw.packing import ALIGNMENT
 from fastdw.problem import POINTWISE, Problem, span
@@ -194,8 +195,8 @@ def fresh_rows(plans: tuple[Plan, ...], cut: Cut) -> list[list[int]]:
 
 
 def tile_rows_of(plans: tuple[Plan, ...]) -> int:
-    """Rows of the output that go together: those of the tile of the last stage that has a window."""
-    return next((plan.shape.rows for plan in reversed(plans) if plan.problem.kind != POINTWISE), 1)
+    """Rows of the output that go together: a row of tiles, in every phase, of the last stage that has a window."""
+    return next((plan.shape.rows * phases(plan.problem, 0) for plan in reversed(plans) if plan.problem.kind != POINTWISE), 1)
 
 
 def buffers(plans: tuple[Plan, ...], cut: Cut) -> tuple[list[int], int]:
@@ -223,10 +224,9 @@ class Stage:
     runs: bool
 
 
-def record(plan: Plan, stage: Stage, offset: int) -> np.ndarray:
-    """A stage's record, but for the addresses of its weight and bias."""
-    p, layout, shape = plan.problem, stage.layout, plan.shape
-    spec, is_windowed = registry()[plan.kernel], p.kind != POINTWISE
+def record(plan: Plan, stage: Stage, rows: list[int], offset: int) -> np.ndarray:
+    """A stage's record, but for the addresses of its weight and bias. rows: how many it is run on, each time."""
+    p, layout, spec = plan.problem, stage.layout, registry()[plan.kernel]
     facts = {
         "function": spec.task.pointer(plan.compiled_shape),
         "height": p.height,
@@ -238,22 +238,40 @@ def record(plan: Plan, stage: Stage, offset: int) -> np.ndarray:
         "buffer": offset,
         "rows_at": at(spec.context, "rows"),
     } | dict.fromkeys(("first", "last", "head", "done", "top_at", "blocks_at", "row_pixels", "tile_pixels", "block_pixels"), 0)
-    if is_windowed:
+    if p.kind != POINTWISE:
         facts["top_at"] = at(spec.context, "top")
     elif stage.runs:
         facts |= {
             "rows_at": at(spec.context, "cols"),
             "blocks_at": at(spec.context, "col_blocks"),
             "row_pixels": p.width,
-            "tile_pixels": shape.pixels,
+            "tile_pixels": plan.shape.pixels,
             "block_pixels": plan.blocking.rows,
         }
-    one_block = replace(plan.blocking, rows=max(p.out_height, p.width))
-    one = replace(plan, problem=p if is_windowed else replace(p, height=1), blocking=one_block)
-    fields, facts["tasks"] = spec.bind(one, layout)
+    fields, facts["tasks"] = bind_rows(plan, layout, max(rows))
     context = spec.context.pack(fields)
     context[ARRAYS.index("residual")] = layout.residual is not None
     return np.concatenate([STAGE.pack(facts), context])
+
+
+def bind_rows(plan: Plan, layout: Layout, rows: int) -> tuple[dict[str, int], int]:
+    """The stage's context and tasks for some rows of its output, or, pointwise, for one."""
+    p = plan.problem
+    if p.kind == POINTWISE:
+        part = replace(p, height=1)
+    else:
+        top, below = p.padding[0][0], (rows - 1) * p.stride[0] + span(p.kernel[0], p.dilation[0])
+        part = replace(p, padding=((top, below - top - p.height), p.padding[1]))
+    one_block = replace(plan.blocking, rows=max(rows, p.width))
+    return registry()[plan.kernel].bind(replace(plan, problem=part, blocking=one_block), layout)
+
+
+def serves(plan: Plan, rows: list[int]) -> bool:
+    """Whether a stage can be run on so many rows, each time: its tasks may be of fewer rows where its kernel has little memory."""
+    if plan.problem.kind == POINTWISE:
+        return True
+    fields, _ = bind_rows(plan, Layout((0, 0, 0), (0, 0, 0), (0, 0)), max(rows))
+    return fields["row_blocks"] * plan.shape.rows * phases(plan.problem, 0) <= min(rows)
 
 
 def bind(plans: tuple[Plan, ...], stages: tuple[Stage, ...], cut: Cut, batch: int) -> tuple[np.ndarray, int]:
@@ -272,5 +290,5 @@ def bind(plans: tuple[Plan, ...], stages: tuple[Stage, ...], cut: Cut, batch: in
         "residual_row": last.residual[1] if last.residual else 0,
         "out_image": last.out[0],
     }
-    records = [record(*facts) for facts in zip(plans, stages, offsets, strict=True)]
+    records = [record(*facts) for facts in zip(plans, stages, fresh_rows(plans, cut), offsets, strict=True)]
     return np.concatenate([CONTEXT.pack(fields), *records]), cut.chunks * batch

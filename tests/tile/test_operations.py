@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import ctypes
 from fractions import Fraction
-from functools import cached_property
 
 import numpy as np
 import pytest
 import stated_order
+import test_memory
+from uncached import Uncached
 
 import fastdw.tile
-from fastdw import jit
 from fastdw.kernels.spec import float_bits
 from fastdw.machine import host
 from fastdw.packing import BLANK_ADDRESS
@@ -33,6 +33,7 @@ from fastdw.tile import (
     load_taps,
     load_window,
     load_window_clipped,
+    memory,
     operations,
     outer_fma,
     outer_fma_clipped,
@@ -77,14 +78,6 @@ CONTEXT = Context(
 
 
 # ---- one task an operation ----
-class Uncached(jit.Task):
-    """The kernel cache knows fastdw's sources, not those of a test."""
-
-    @cached_property
-    def dispatcher(self):
-        return jit._dispatcher(self.function, cached=False)
-
-
 TASKS: dict[str, Uncached] = {}
 
 
@@ -252,8 +245,8 @@ def task_view(shape, context, index):
 
 
 def test_every_operation_has_a_meaning_a_lowering_a_public_name_and_a_test():
-    meanings = {name for name, value in vars(operations).items() if isinstance(value, Operation)}
-    assert meanings == LOWERINGS.keys() == TASKS.keys()
+    meanings = {name for module in (operations, memory) for name, value in vars(module).items() if isinstance(value, Operation)}
+    assert meanings == LOWERINGS.keys() == TASKS.keys() | test_memory.OPERATIONS
     assert meanings <= set(fastdw.tile.__all__)
 
 
