@@ -13,6 +13,7 @@ from contextlib import nullcontext
 from functools import cached_property, update_wrapper
 from typing import Any
 
+from fastdw import knobs
 from fastdw.tile.shapes import TileShape
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}  # and no fastmath: it would break infinities and bit equality
@@ -44,6 +45,8 @@ def _compiled(dispatcher, signature: tuple):
     """The compile result for a signature, from memory, disk or the compiler."""
     with _LOCK:
         if signature not in dispatcher.overloads:
+            if not knobs.may_compile() and not hasattr(dispatcher._cache, "has"):
+                raise RuntimeError("FASTDW_NO_COMPILE: got 1, and nothing is kept with this Numba: its cache is not known")
             with getattr(dispatcher._cache, "lock", nullcontext)():
                 dispatcher.compile(signature)
         return dispatcher.overloads[signature]
@@ -97,6 +100,15 @@ class Task:
                 result = _compiled(self.dispatcher, (shape._numba_type_, types.intp, types.intp))
                 self._pointers[shape] = result.library.get_pointer_to_function(result.fndesc.llvm_cfunc_wrapper_name)
         return self._pointers[shape]
+
+    def is_kept(self, shape: TileShape) -> bool:
+        """Whether the machine code for a shape is in this process or on disk."""
+        from numba import types
+        from numba.core.registry import cpu_target
+
+        signature = (shape._numba_type_, types.intp, types.intp)
+        has = getattr(self.dispatcher._cache, "has", None)
+        return shape in self._pointers or bool(has and has(signature, cpu_target.target_context.codegen()))
 
 
 def entry_point(function: Callable, signature: tuple, **options) -> Callable:

@@ -110,8 +110,15 @@ class KernelCache:
                 pass
             except Exception as error:  # whatever damage does to a pickle: a cache costs time, never a result
                 LOG.info("%s is compiled anew: %s", path.name, error)
+        if not knobs.may_compile():
+            raise RuntimeError(f"FASTDW_NO_COMPILE: got 1, and the kernel cache has no {self.name}{signature}; fastdw warmup compiles it")
         COMPILED.append(f"{self.name}{signature}")
         return None
+
+    def has(self, signature, codegen) -> bool:
+        """Whether a kernel is on disk."""
+        path = self._path(signature, codegen)
+        return path is not None and path.exists()
 
     def save_overload(self, signature, result) -> None:
         path = self._path(signature, result.codegen)

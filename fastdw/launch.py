@@ -288,6 +288,12 @@ def _masked(launch: Callable[..., int], arguments: tuple, workers: int, mask: in
         set_num_threads(mask)
 
 
+def load_all() -> None:
+    """Compile, or load, whatever calls need beside their kernels."""
+    for load in (serial, _parallel_entry, finite, usual):
+        load()
+
+
 def layer_in_use() -> str:
     """Numba's threading layer; empty before the first parallel launch."""
     try:

@@ -66,6 +66,13 @@ class Machine:
         return 32 if self.lanes == 16 or self.architecture == "aarch64" else 16
 
     @property
+    def vector_features(self) -> list[str]:
+        """Those of its features that are about vectors."""
+        return sorted(
+            feature for feature in self.features if re.match(r"(sse|ssse|avx|fma|f16c|amx|asimd|fp$|fphp|sve|sme|neon|bf16|i8mm)", feature)
+        )
+
+    @property
     def identity(self) -> dict[str, object]:
         """What a measured plan depends on: machines that agree in this share their plans. The cores in use are not part of it."""
         shape = {"lanes": self.lanes, "registers": self.registers, "fused": self.is_fused}
@@ -145,6 +152,25 @@ def core_models(cpuinfo: str) -> dict[int, str]:
         if number is not None:
             found[int(number)] = "-".join(fact for fact in facts if fact)
     return found
+
+
+@dataclass(frozen=True)
+class CoreClass:
+    """Cores that are alike: model and highest frequency, where the system tells."""
+
+    model: str
+    megahertz: int | None
+    cores: tuple[int, ...]
+
+
+def core_classes(root: Path = Path("/")) -> list[CoreClass]:
+    """The cores of the machine by class, whether this process may use them or not; the quickest class first."""
+    found: dict[tuple[str, int | None], list[int]] = {}
+    for core, model in core_models(_read(root / "proc/cpuinfo")).items():
+        kilohertz = _read(root / f"sys/devices/system/cpu/cpu{core}/cpufreq/cpuinfo_max_freq").strip()
+        found.setdefault((model, int(kilohertz) // 1000 if kilohertz.isdigit() else None), []).append(core)
+    classes = [CoreClass(model, megahertz, tuple(cores)) for (model, megahertz), cores in found.items()]
+    return sorted(classes, key=lambda one: -(one.megahertz or 0))
 
 
 def reported_caches(root: Path = Path("/")) -> dict[int, int]:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
 
-COMMANDS = ("autotune", "profile", "run", "cost", "decouple")
+COMMANDS = ("autotune", "explain", "info", "profile", "warmup", "run", "cost", "decouple")
 ERROR_STATUS = 2
 INTERRUPTED_STATUS = 130
 
