@@ -69,7 +69,9 @@ class Machine:
     def vector_features(self) -> list[str]:
         """Those of its features that are about vectors."""
         return sorted(
-            feature for feature in self.features if re.match(r"(sse|ssse|avx|fma|f16c|amx|asimd|fp$|fphp|sve|sme|neon|bf16|i8mm)", feature)
+            feature
+            for feature in self.features
+            if re.match(r"(sse|ssse|avx|fma|f16c|amx|asimd|fp$|fphp|sve|sme(?!p)|neon|bf16|i8mm)", feature)
         )
 
     @property

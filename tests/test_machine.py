@@ -247,3 +247,19 @@ def test_boards(board, core, tmp_path, architecture):
     architecture("aarch64")
     found = detect(machines.lay(board, tmp_path))
     assert (found.core, found.lanes, found.registers) == (core, 4, 32)
+
+
+def test_cores_by_class_the_quickest_first(tmp_path):
+    cores = "".join(
+        f"processor : {core}\nCPU implementer : 0x41\nCPU part : {part}\n\n" for core, part in enumerate(["0xd05"] * 4 + ["0xd0b"] * 2)
+    )
+    write(tmp_path, "proc/cpuinfo", cores)
+    for core, kilohertz in enumerate([1800000] * 4 + [2200000] * 2):
+        write(tmp_path, f"sys/devices/system/cpu/cpu{core}/cpufreq/cpuinfo_max_freq", f"{kilohertz}\n")
+    assert [(one.megahertz, one.cores) for one in machine.core_classes(tmp_path)] == [(2200, (4, 5)), (1800, (0, 1, 2, 3))]
+    assert machine.core_classes(tmp_path / "nothing") == []
+
+
+def test_vector_features_leave_out_the_rest():
+    found = Machine("", "x86_64", frozenset({"sse2", "avx2", "smep", "smap", "fpu", "fma"}), 1, None, None)
+    assert found.vector_features == ["avx2", "fma", "sse2"]

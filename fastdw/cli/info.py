@@ -9,6 +9,23 @@ from typing import Any
 from fastdw.cli.text import print_table
 
 
+class Bytes(int):
+    """A size: a number in JSON, with its unit in print."""
+
+    def __str__(self) -> str:
+        for unit, size in (("MB", 1 << 20), ("KB", 1 << 10)):
+            if self >= size:
+                return f"{self / size:.4g} {unit}"
+        return f"{int(self)} bytes"
+
+
+class Flops(float):
+    """Floating-point operations a second: a number in JSON, with its unit in print."""
+
+    def __str__(self) -> str:
+        return f"{1e-9 * self:.1f} GFLOP/s"
+
+
 def add(commands: argparse._SubParsersAction) -> None:
     text = "the machine, as reported and as measured, and what is kept on it"
     parser = commands.add_parser("info", help=text, description=f"{text[0].upper()}{text[1:]}.")
@@ -29,24 +46,22 @@ def info(options: argparse.Namespace) -> None:
         levels = values.pop("levels", [])
         print_table([(f"  {name}", str(value)) for name, value in values.items()], n_text_columns=2)
         if levels:
-            rows = [("  blocks up to", "random read ns", "sequential GB/s")]
+            rows = [("  blocks up to", "random read ns", "read in order GB/s")]
             rows += [
-                (f"  {level['blocks_up_to']}", f"{level['random_read_ns']:.1f}", f"{level['gigabytes_per_second']:.1f}") for level in levels
+                (f"  {level['blocks_up_to']}", f"{1e9 * level['random_read_seconds']:.1f}", f"{1e-9 * level['bytes_per_second']:.1f}")
+                for level in levels
             ]
             print_table(rows, n_text_columns=1)
 
 
 def versions() -> dict[str, Any]:
     import platform
-
-    import llvmlite
-    import numba
-    import numpy as np
+    from importlib import metadata
 
     import fastdw
 
-    names = {"fastdw": fastdw, "numba": numba, "llvmlite": llvmlite, "numpy": np}
-    return {name: module.__version__ for name, module in names.items()} | {"python": platform.python_version()}
+    others = {name: metadata.version(name) for name in ("numba", "llvmlite", "numpy")}
+    return {"fastdw": fastdw.__version__, **others, "python": platform.python_version()}
 
 
 def machine() -> dict[str, Any]:
@@ -58,7 +73,7 @@ def machine() -> dict[str, Any]:
         f"{len(one.cores)} of model {one.model or 'unknown'}{f' up to {one.megahertz} MHz' if one.megahertz else ''}"
         for one in core_classes()
     ]
-    caches = {f"cache level {level}": shown_bytes(size) for level, size in reported_caches().items()}
+    caches = {f"cache level {level}": Bytes(size) for level, size in reported_caches().items()}
     return {
         "cpu": found.name,
         "architecture": found.architecture,
@@ -78,7 +93,7 @@ def kept() -> dict[str, Any]:
     return {
         "kernel cache": str(folder or "none"),
         "compiled kernels": len(files),
-        "memory of the compiled code": shown_bytes(sum(file.stat().st_size for file in files)),
+        "memory of the compiled code": Bytes(sum(file.stat().st_size for file in files)),
     }
 
 
@@ -102,20 +117,13 @@ def measured() -> dict[str, Any]:
     from fastdw import launch, probes
 
     limit = launch.thread_limit()
-    rates = {f"multiply-adds, threads {count}": f"{1e-9 * probes.peak_flops(count):.1f} GFLOP/s" for count in sorted({1, limit})}
+    rates = {f"multiply-adds, threads {count}": Flops(probes.peak_flops(count)) for count in sorted({1, limit})}
     levels = [
         {
-            "blocks_up_to": shown_bytes(level.n_bytes) if level.n_bytes else "memory",
-            "random_read_ns": 1e9 * level.seconds,
-            "gigabytes_per_second": 1e-9 * level.bytes_per_second,
+            "blocks_up_to": Bytes(level.n_bytes) if level.n_bytes else "memory",
+            "random_read_seconds": level.seconds,
+            "bytes_per_second": level.bytes_per_second,
         }
         for level in probes.levels()
     ]
     return {**rates, "threading layer": launch.layer_in_use() or "not used with one thread", "levels": levels}
-
-
-def shown_bytes(count: int) -> str:
-    for unit, size in (("MB", 1 << 20), ("KB", 1 << 10)):
-        if count >= size:
-            return f"{count / size:.4g} {unit}"
-    return f"{count} bytes"

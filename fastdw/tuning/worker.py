@@ -178,6 +178,7 @@ def arena_bytes() -> int:
 def serve() -> None:
     """Answer requests from the standard input until it ends. What else is printed goes to the standard error."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that asks decides when to stop
+    os.environ.pop("FASTDW_NO_COMPILE", None)  # compiling is what was asked for
     answers = os.dup(1)
     os.dup2(2, 1)
     worker = Worker()
