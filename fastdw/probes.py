@@ -19,7 +19,7 @@ from fastdw.tile.shapes import ARRAYS, CONTEXT_FIELDS
 CONTEXT = Context("rounds", "vec_step", "bytes")
 LEAST_SECONDS = 2e-3
 SPREAD_SECONDS = 0.5e-3
-REPEAT = 5
+REPEAT = 10
 CHASES, CHASE_ROUNDS = 8, 10_000
 LINE_BYTES = 64
 
@@ -63,8 +63,9 @@ def peak_flops(threads: int = 1, machine: Machine | None = None) -> float:
     shape = TileShape(1, 6, 2, machine.lanes)
     factors, row = aligned_empty(8), aligned_empty(2 * machine.lanes)
     factors[:], row[:] = np.linspace(0.5, 1, 8), 1e-9
-    run = _launcher(multiply_add, shape, factors, row, aligned_empty((threads, shape.pixels * shape.width)), threads)
-    return _best(run, 2.0 * threads * shape.pixels * shape.width)
+    out = aligned_empty((threads, shape.pixels * shape.width))
+    alone, together = (_launcher(multiply_add, shape, factors, row, out, count) for count in (1, threads))
+    return _best(together, 2.0 * threads * shape.pixels * shape.width, _enough(alone))
 
 
 def spread(threads: int, machine: Machine | None = None) -> float:
@@ -89,7 +90,8 @@ def read_bytes(sizes: list[int], machine: Machine | None = None) -> list[float]:
     found = []
     for size in sizes:
         size = max(step, size // step * step)
-        found.append(_best(_launcher(read, shape, block, one, aligned_empty(shape.width), 1, size), size))
+        run = _launcher(read, shape, block, one, aligned_empty(shape.width), 1, size)
+        found.append(_best(run, size, _enough(run)))
     return found
 
 
@@ -135,13 +137,19 @@ def _seconds(run: Callable[[int], None], rounds: int) -> float:
     return time.perf_counter() - start
 
 
-def _best(run: Callable[[int], None], work: float) -> float:
-    """Work a second, in the best of a few runs: `work` is done a round."""
+def _enough(run: Callable[[int], None]) -> int:
+    """Rounds that take LEAST_SECONDS."""
     run(1)
     rounds = 1
     while (seconds := _seconds(run, rounds)) < LEAST_SECONDS:
         rounds = max(2 * rounds, int(rounds * 1.2 * LEAST_SECONDS / max(seconds, 1e-6)))
-    return work * rounds / min(seconds, *(_seconds(run, rounds) for _ in range(REPEAT)))
+    return rounds
+
+
+def _best(run: Callable[[int], None], work: float, rounds: int) -> float:
+    """Work a second, in the best of a few runs: `work` is done a round."""
+    run(1)
+    return work * rounds / min(_seconds(run, rounds) for _ in range(REPEAT))
 
 
 # ---- caches ----

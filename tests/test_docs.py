@@ -9,10 +9,15 @@ from __future__ import annotations
 import doctest
 import re
 import runpy
+import shlex
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+import fastdw
+from fastdw.cli import COMMANDS, make_parser
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -44,12 +49,33 @@ def run(page: Path, namespace: dict, capsys: pytest.CaptureFixture) -> None:
 @pytest.mark.parametrize("page", [page for page in PAGES if "```python\n" in page.read_text()], ids=name)
 def test_code_runs(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FASTDW_PROFILE", str(tmp_path / "profile.json"))
+    fastdw.use_profile(None)
     try:
         run(page, {"__name__": "__main__"}, capsys)
     except ModuleNotFoundError as error:
         if (error.name or "fastdw").startswith("fastdw"):
             raise
         pytest.skip(f"needs {error.name}")
+    finally:
+        monkeypatch.undo()
+        fastdw.use_profile(None)
+
+
+SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+NAMED = re.compile(r"`((?:fastdw|python -m (?:bench|tests)[\w.]*) [^`\n]+)`")
+TYPED = re.compile(r"(?:^|&& )fastdw ([^#&\n]+)", re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_commands_exist(page):
+    """Those in the text by their names, those in ```sh blocks with their options."""
+    for command in NAMED.findall(page.read_text()):
+        words = command.split()
+        assert words[1] in COMMANDS if words[0] == "fastdw" else find_spec(words[2]), command
+    for block in SHELL.findall(page.read_text()):
+        for command in TYPED.findall(block):
+            make_parser().parse_args(shlex.split(command))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)

@@ -20,7 +20,7 @@ TREES = {file: ast.parse((PACKAGE / file).read_text()) for file in FILES}
 LAYERS = [
     ["forks.py"],
     ["problem.py", "machine.py", "knobs.py", "tile/"],
-    ["jit.py", "kernel_cache.py", "launch.py", "packing.py", "arguments.py"],
+    ["jit.py", "kernel_cache.py", "launch.py", "packing.py", "arguments.py", "columns.py"],
     ["kernels/", "probes.py"],
     ["profile.py"],
     ["profile_files.py"],

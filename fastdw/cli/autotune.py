@@ -72,9 +72,7 @@ def autotune(options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps(report.to_json(), indent=1))
     else:
-        print(f"{report.machine}; times of a call, {report.residency}; '=' where the default is kept")
-        print_table(report.table(), n_text_columns=2)
-        print("\n".join(report.summary()))
+        print(report)
     if report.interrupted:
         raise KeyboardInterrupt
     if unkept:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+from fastdw.columns import columns
+
 
 def count(text: str) -> int:
     """An argument that is a whole number of at least 1."""
@@ -14,14 +16,7 @@ def count(text: str) -> int:
 
 
 def print_table(rows: Sequence[Sequence[str]], n_text_columns: int) -> None:
-    """Columns of text to the left, of numbers to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = [
-            cell.ljust(width) if index < n_text_columns else cell.rjust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        print("  ".join(cells).rstrip())
+    print("\n".join(columns(rows, n_text_columns)))
 
 
 def by(shape: Sequence[int]) -> str:

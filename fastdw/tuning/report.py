@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from fastdw.columns import columns
 from fastdw.problem import Problem
 from fastdw.profile import Entry, Times, entry_to_json, problem_to_json
 
@@ -99,7 +100,8 @@ class TuningReport:
         return [*lines, *self.messages, *([f"kept in {self.path}"] if self.path else [])]
 
     def __str__(self) -> str:
-        return "\n".join(["\t".join(line) for line in self.table()] + self.summary())
+        title = f"{self.machine}; times of a call, {self.residency}; '=' where the default is kept"
+        return "\n".join([title, *columns(self.table(), n_text_columns=2), *self.summary()])
 
     def to_json(self) -> dict[str, Any]:
         rows = [

@@ -25,6 +25,7 @@ NETWORK_SHARE = 0.1  # of the budget, for whole networks before and after
 SECOND_SHARE = 0.15  # of the budget, for a second look at what was found quicker
 SECOND_ROUNDS = 16
 NETWORK_ROUNDS = 60
+CROWDED = 0.5  # of what threads bring that have cores of their own
 THROTTLED = 1.15  # times the pace at the beginning
 WORKER_ERRORS = (WorkerDied, WorkerFailed, WorkerSilent)
 
@@ -105,6 +106,8 @@ class Session:
                 self.first_pace = self.worker.call("pace")
                 for threads in self.settings.threads:
                     self.report.peak_flops[threads] = self.worker.call("peak", threads=threads)
+                    if threads > 1 and self.worker.call("settle", threads=threads) < CROWDED:
+                        self.report.messages.append(f"threads {threads}: other programs use the cores; their times say little")
                 self.worker.count()
                 self.begun, self.compiled_before = self.clock(), self.worker.compile_seconds
                 self.tune(wanted, reserve=SECOND_SHARE + (NETWORK_SHARE if network else 0.0))

@@ -145,6 +145,9 @@ class Worker:
         if not np.array_equal(bits(outs[0]), bits(outs[1])):
             raise ValueError("the network's result has other bits with the profile")
 
+        if threads > 1:
+            self.settle(threads)
+
         def runner(one, out):
             def run(count: int) -> None:
                 for _ in range(count):

@@ -26,7 +26,7 @@ class FakeWorker:
         self.now, self.compile_seconds, self.compiled, self.layer = 0.0, 0.0, 0, "omp"
         self.random, self.times = random.Random(0), {}
         self.calls, self.dies_at, self.interrupt_at, self.paces = 0, dies_at, 0, [1.0]
-        self.process = object()
+        self.process, self.spread = object(), 1.0
 
     def clock(self) -> float:
         return self.now
@@ -45,6 +45,9 @@ class FakeWorker:
 
     def peak(self, threads):
         return 1e11 * threads
+
+    def settle(self, threads):
+        return self.spread
 
     def load(self, problem, threads):
         self.key = repr(problem)
@@ -254,3 +257,11 @@ def test_threads_are_tuned_apart(path):
     assert profile_files.read_own(path).entries.keys() == {(LAYERS[2].key, 1), (LAYERS[2].key, 2)}
     assert report.to_json()["rows"][1]["entry"]["layer"] == "omp"
     assert report.machine == host().name
+
+
+def test_cores_that_others_use_are_told(path):
+    worker = FakeWorker()
+    worker.spread = 0.1
+    report = session(path, worker=worker, threads=(1, 2)).run(asked(LAYERS[2], threads=(1, 2)))
+    assert report.messages == ["threads 2: other programs use the cores; their times say little"]
+    assert report.messages[0] in str(report)
