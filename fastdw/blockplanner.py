@@ -71,6 +71,8 @@ def _strips(problems: tuple[Problem, ...], dense: bool, threads: int, machine: M
             each = plan.scratch_bytes // threads
             return found if isinstance(found, BlockPlan) else f"strips of {each:,} bytes, which the cache does not hold"
         found = plan
+    if isinstance(found, BlockPlan) and found.cut == Cut(1, last.out_height):
+        return "one strip would be the whole image"
     return found
 
 

@@ -38,13 +38,15 @@ class Block:
         """The block with its parameters and scratch of its own, ready to be run by one thread at a time."""
         from fastdw.program import Program
 
-        given = arrays(weights, biases, aligned_empty(self.plan.scratch_bytes // 4))
+        scratch = aligned_empty(self.plan.scratch_bytes // 4)
+        given: dict[str, np.ndarray | str] = {"x": "x", "residual": "residual", "out": "out", "scratch": scratch}
+        given |= parameters(weights, biases)
         return Program([(step, given) for step in self.steps], self.plan.threads, self.spans)
 
 
-def arrays(weights: Sequence[np.ndarray], biases: Sequence[np.ndarray | None], scratch: np.ndarray) -> dict[str, np.ndarray | str]:
-    """What a block's steps are to be given; x, residual and out come at each run."""
-    given: dict[str, np.ndarray | str] = {"x": "x", "residual": "residual", "out": "out", "scratch": scratch}
+def parameters(weights: Sequence[np.ndarray], biases: Sequence[np.ndarray | None]) -> dict[str, np.ndarray]:
+    """What a block's steps know its weights and biases by."""
+    given: dict[str, np.ndarray] = {}
     for k, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
         given |= {f"weight{k}": weight, f"bias{k}": BLANK if bias is None else bias}
     return given
@@ -112,12 +114,16 @@ def separate_steps(requests: tuple[Request, ...]) -> tuple[Step, ...]:
         is_last = k == len(requests) - 1
         out = ("out", 0) if is_last else ("scratch", offset)
         offset += 0 if is_last else aligned_bytes(bound.out_shape)
-        places = {"x": x, "weight": (f"weight{k}", 0), "bias": (f"bias{k}", 0), "out": out}
-        if request.residual:
-            places["residual"] = ("residual", 0)
-        steps.append(Step(bound.function, bound.template[:CONTEXT_FIELDS], bound.tasks, located(places)))
+        steps.append(step_of(bound, {"x": x, "weight": (f"weight{k}", 0), "bias": (f"bias{k}", 0), "out": out}))
         x = out
     return tuple(steps)
+
+
+def step_of(bound: call.Call, places: dict[str, tuple[str, int]]) -> Step:
+    """A call as a step. places: the array that stands for each of its own, and bytes past its address."""
+    if bound.template[ARRAYS.index("residual")]:
+        places = places | {"residual": ("residual", 0)}
+    return Step(bound.function, bound.template[:CONTEXT_FIELDS], bound.tasks, located(places))
 
 
 def fused_step(requests: tuple[Request, ...], plan: BlockPlan, cut: Cut) -> Step:

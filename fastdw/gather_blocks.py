@@ -54,7 +54,7 @@ def separable(
         (DEPTHWISE, depthwise_weight, depthwise_bias, depthwise_activation, DEPTHWISE_NAMES, window),
         (POINTWISE, pointwise_weight, pointwise_bias, activation, POINTWISE_NAMES, {}),
     ]  # fmt: skip
-    return _stages(x, stages, residual, out, threads, packed)
+    return chain(x, stages, residual, out, threads, packed)
 
 
 def inverted_residual(
@@ -86,10 +86,10 @@ def inverted_residual(
         if expand_bias is not None:
             raise error("expand_bias", "an array", "None where expand_weight is None")
         del stages[0]
-    return _stages(x, stages, flag(residual, "residual"), out, threads, packed)
+    return chain(x, stages, flag(residual, "residual"), out, threads, packed)
 
 
-def _stages(x, given: list[tuple], residual: Any, out: Any, threads: Any, packed: bool) -> Stages:
+def chain(x, given: list[tuple], residual: Any, out: Any, threads: Any, packed: bool) -> Stages:
     """residual: an array; True for x itself; False or None for none. packed: weights are packed and biases copied."""
     found: list[Gathered] = []
     for kind, weight, bias, activation, names, window in given:

@@ -196,7 +196,8 @@ def _unbox_object(typ, value, c):
 # Where an array keeps its facts, in int64 fields from its address: PyArrayObject is a part of NumPy's ABI.
 TYPE = ARRAY_DATA // 8 - 1
 RANK, EXTENTS, DTYPE, FLAGS = (ARRAY_DATA // 8 + field for field in (1, 2, 5, 6))
-EXPECTED_FIELDS = 8  # of one array: type, dtype, flags, rank, extents
+MOST_AXES = 4
+EXPECTED_FIELDS = 4 + MOST_AXES  # of one array: type, dtype, flags, rank, extents
 
 
 def expectation(*arrays: tuple[tuple[int, ...], bool]) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastdw import arguments, functional, fused, gather, gather_blocks
-from fastdw.call import Call, bind
+from fastdw.call import Call, Step, bind
 from fastdw.gather_blocks import Stages
 from fastdw.kernels.spec import BlockPlan, Plan
 from fastdw.packing import BLANK, PackedWeight, aligned_empty
@@ -18,6 +18,7 @@ from fastdw.problem import DENSE, POINTWISE, POOL
 from fastdw.request import Request, Strided, contiguous, problem_of, strided
 
 KEPT_LAYOUTS = 64
+Steps = tuple[tuple[Step, dict[str, np.ndarray]], ...]
 
 
 class Prepared:
@@ -97,6 +98,13 @@ class Layer(PreparedCall):
             return call(x, self._weight, self._bias, residual, out)  # finds out whether out really overlaps an input
         return out
 
+    @property
+    def steps(self) -> Steps:
+        """The layer on contiguous arrays as steps of a program, with the arrays they need but x, residual and out."""
+        names = ("x", "weight", "bias", "out")
+        step = fused.step_of(self._usual, {name: (name, 0) for name in names})
+        return ((step, {"weight": self._weight, "bias": self._bias_or_blank}),)
+
     def _bind(self, x: Strided, residual: Strided | None, out: Strided | None) -> Callable[..., np.ndarray]:
         call: Call = bind(self._request._replace(x=x, residual=residual, out=out))
         check_strict(call.plan)
@@ -117,12 +125,19 @@ class BlockLayer(PreparedCall):
         self._stages = stages
         block = gather_blocks.bound(stages)
         self.plan: BlockPlan = block.plan
+        self._block = block
         self._usual = fused.Pool(block, stages.weights, stages.biases)
         super().__init__(first.x.shape, block.out_shape, takes_residual)
 
     @property
     def plans(self) -> tuple[Plan, ...]:
         return self.plan.plans
+
+    @property
+    def steps(self) -> Steps:
+        """As of Layer; they need an array "scratch" of plan.scratch_bytes too."""
+        given = fused.parameters(self._stages.weights, self._stages.biases)
+        return tuple((step, given) for step in self._block.steps)
 
     def __call__(self, x: np.ndarray, out: np.ndarray | None = None, residual: np.ndarray | None = None) -> np.ndarray:
         if out is None:

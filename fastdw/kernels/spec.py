@@ -103,6 +103,11 @@ class BlockPlan:
     reason: str
     scratch_bytes: int
 
+    @property
+    def id(self) -> str:
+        stages = " + ".join(plan.kernel for plan in self.plans)
+        return f"{stages}, strips of {self.cut.strip_rows} rows" if self.cut else stages
+
     def __repr__(self) -> str:
         how = f"strips of {self.cut.strip_rows} rows, {self.cut.chunks} tasks an image" if self.cut else "one after the other"
         return "\n".join([*map(repr, self.plans), f"{how} ({self.reason}), between them {self.scratch_bytes:,} bytes of scratch"])

@@ -14,11 +14,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 import fastdw
-from fastdw import arguments
-from fastdw.networks.activations import Activation, activate
+from fastdw.networks.activations import Activation
 from fastdw.networks.windows import NO_PADDING, Padding, Shape, output_shape2d
+from fastdw.problem import DEPTHWISE, POINTWISE
 
-Call = Callable[..., Any]  # call(*inputs, out=array); with an attribute `plan` where a kernel of fastdw computes it
+# call(*inputs, out=array). Where a kernel of fastdw computes it, it has an attribute `plan`; where kernels compute all of it on
+# "x", the first input, and "residual", the second, also an attribute `steps`: those of a prepared layer.
+Call = Callable[..., Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,21 +44,11 @@ class Layer:
         raise NotImplementedError
 
 
-def prepare_activated(function: Callable, x_shape: Shape, *weights, activation: Activation, **keywords) -> Call:
-    """A prepared call of fastdw; an activation that its kernels do not have follows it."""
-    if isinstance(activation, tuple) or activation in arguments.ACTIVATIONS:
-        return fastdw.prepare(function, x_shape, *weights, activation=activation, **keywords)
-    layer = fastdw.prepare(function, x_shape, *weights, **keywords)
-
-    def call(x: np.ndarray, out: np.ndarray, residual: np.ndarray | None = None) -> None:
-        activate(layer(x, out, residual), activation, out)
-
-    return with_plan(call, layer)
-
-
 def with_plan(call: Call, layer: Any) -> Call:
-    """The call, with the plan of the prepared layer that does its work."""
-    call.plan = layer.plan  # type: ignore[attr-defined]
+    """The call, with the plan, and the steps where it has some, of the prepared layer that does all its work."""
+    for name in ("plan", "steps"):
+        if hasattr(layer, name):
+            setattr(call, name, getattr(layer, name))
     return call
 
 
@@ -73,8 +65,9 @@ class NumpyLayer(Layer):
 
 @dataclass(frozen=True, eq=False)
 class Convolution(Layer):
-    """act((sum + bias) + residual). A second input is the residual."""
+    """act((sum + bias) + residual). A second input is the residual. stage: its kind where it may be a stage of a block."""
 
+    stage: ClassVar[str] = ""
     weight: np.ndarray = field(repr=False)
     bias: np.ndarray | None = field(default=None, repr=False, kw_only=True)
     activation: Activation = field(default=None, kw_only=True)
@@ -94,8 +87,8 @@ class Convolution(Layer):
     def prepare(self, threads: int | None, *input_shapes: Shape) -> Call:
         function, keywords = getattr(fastdw, self.kind), {"activation": self.activation, "threads": threads, **self.geometry}
         if not self.has_residual:
-            return prepare_activated(function, input_shapes[0], self.weight, self.bias, **keywords)
-        layer = prepare_activated(function, input_shapes[0], self.weight, self.bias, residual=True, **keywords)
+            return fastdw.prepare(function, input_shapes[0], self.weight, self.bias, **keywords)
+        layer = fastdw.prepare(function, input_shapes[0], self.weight, self.bias, residual=True, **keywords)
         return with_plan(lambda x, residual, out: layer(x, out=out, residual=residual), layer)
 
 
@@ -124,6 +117,7 @@ class DepthwiseConv2D(SpatialConvolution):
     """weight [kernel_h, kernel_w, channels, multiplier]"""
 
     kind = "depthwise_conv2d"
+    stage = DEPTHWISE
 
     def output_shape(self, *input_shapes: Shape) -> Shape:
         channels, multiplier = self.weight.shape[2:]
@@ -185,6 +179,7 @@ class PointwiseConv2D(Convolution):
     """weight [in_channels, out_channels]"""
 
     kind = "pointwise_conv2d"
+    stage = POINTWISE
 
     def output_shape(self, *input_shapes: Shape) -> Shape:
         in_channels, out_channels = self.weight.shape
@@ -214,7 +209,7 @@ class Dense(Layer):
         return prod(input_shapes[0]) * self.weight.shape[1]
 
     def prepare(self, threads: int | None, *input_shapes: Shape) -> Call:
-        return prepare_activated(fastdw.dense, input_shapes[0], self.weight, self.bias, activation=self.activation, threads=threads)
+        return fastdw.prepare(fastdw.dense, input_shapes[0], self.weight, self.bias, activation=self.activation, threads=threads)
 
 
 @dataclass(frozen=True, eq=False)

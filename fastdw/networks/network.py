@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import prod
 from threading import Lock
@@ -11,11 +12,13 @@ from typing import Any
 import numpy as np
 
 from fastdw import arguments
+from fastdw.networks import blocks
 from fastdw.networks.arranging import Reshape
 from fastdw.networks.buffers import Lifetime, place
 from fastdw.networks.folding import fold
 from fastdw.networks.graph import INPUT, Graph
 from fastdw.networks.layers import Call, Layer
+from fastdw.networks.runs import make_runs, scratch_name
 from fastdw.networks.windows import Shape
 from fastdw.packing import aligned_empty
 
@@ -36,31 +39,50 @@ class PlannedLayer:
     kernel: str
     call: Call = field(repr=False)
 
+    @property
+    def steps(self) -> tuple:
+        """What it is in a compiled program; none where it is not of kernels alone."""
+        return getattr(self.call, "steps", ())
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Of memory that its steps need."""
+        plan = getattr(self.call, "plan", None)
+        return plan.scratch_bytes if plan and self.steps else 0
+
 
 class Network:
     """y = network(x)
 
-    Planned at construction: weights packed, calls prepared, memory between layers laid out. A call allocates its result and nothing
-    else of size. Threads that call one network take turns.
+    Planned at construction: weights packed, kernels bound, memory between layers laid out. A call allocates its result and nothing
+    else of size. Kernels that follow each other run as one compiled program. Threads that call one network take turns.
 
     Args:
       graph: what to compute.
       threads: threads a layer may use; None for fastdw's default.
+      fuse: compute convolutions in a row strip by strip where the planner finds that this pays. The bits are the same without.
 
     `scratch_bytes` is the size of the memory between layers, which the network owns.
     """
 
-    def __init__(self, graph: Graph, *, threads: int | None = None):
+    def __init__(self, graph: Graph, *, threads: int | None = None, fuse: bool = True):
+        from fastdw import launch
+
         graph = fold(graph)
         if not graph.layers:
             raise ValueError(f"{graph.name}: got a network without layers; expected at least one")
+        if arguments.flag(fuse, "fuse"):
+            graph = blocks.fuse(graph, threads)
         self.name = graph.name
         self.input_shape = graph.input_shape
         self.output_shape = graph.output_shape
         self.quantization = graph.quantization
         self.layers = tuple(plan_layer(graph, layer, threads) for layer in graph.layers if not is_view(graph, layer))
         self._output = graph.output
-        self._values, self.scratch_bytes = lay_out(graph)
+        scratch_bytes = {layer.name: layer.scratch_bytes for layer in self.layers}
+        self._values, self.scratch_bytes = lay_out(graph, scratch_bytes)
+        self._runs = make_runs(self.layers, self._values, self._output, threads or launch.thread_limit())
+        self._is_usual = usual(self.input_shape, self.output_shape)
         self._lock = Lock()
 
     @property
@@ -81,6 +103,16 @@ class Network:
           TypeError: an array is not a float32 NumPy array.
           ValueError: an array has the wrong shape, or out is read-only or overlaps x.
         """
+        y = aligned_empty(self.output_shape) if out is None else out
+        if not self._is_usual(x, y) or np.may_share_memory(x, y):
+            return self._call_any(x, out)
+        with self._lock:
+            for run in self._runs:
+                run(x, y)
+        return y
+
+    def _call_any(self, x: np.ndarray, out: np.ndarray | None) -> np.ndarray:
+        """Layer by layer: other strides than usual, other arrays than NumPy's, or a mistake."""
         with self._lock:
             values = self._bind(x, out)
             for layer in self.layers:
@@ -150,8 +182,19 @@ def is_view(graph: Graph, layer: Layer) -> bool:
     return isinstance(layer, Reshape) and layer.inputs[0] != INPUT and graph.output not in (layer.name, layer.inputs[0])
 
 
-def lay_out(graph: Graph) -> tuple[dict[str, np.ndarray], int]:
-    """The arrays of all values but the network's input and output, and how many bytes they take together."""
+def usual(x_shape: Shape, out_shape: Shape) -> Callable[[np.ndarray, np.ndarray], bool]:
+    """Whether x and out are contiguous NumPy arrays of such shapes."""
+    from fastdw import launch
+
+    if max(len(x_shape), len(out_shape)) > launch.MOST_AXES:
+        return lambda x, out: False
+    is_usual = launch.usual()
+    expected = launch.expectation((x_shape, False), (x_shape, False), (out_shape, True))
+    return lambda x, out: is_usual(x, x, out, expected.ctypes.data)
+
+
+def lay_out(graph: Graph, scratch_bytes: dict[str, int]) -> tuple[dict[str, np.ndarray], int]:
+    """The arrays of all values but the network's input and output, layers' scratch too, and how many bytes they take together."""
     owners = find_owners(graph)
     lifetimes: dict[str, Lifetime] = {}
     for step, layer in enumerate(graph.layers):
@@ -159,6 +202,8 @@ def lay_out(graph: Graph) -> tuple[dict[str, np.ndarray], int]:
             if name != INPUT:
                 lifetimes[owners[name]].last = step
         lifetimes.setdefault(owners[layer.name], Lifetime(prod(graph.shapes[layer.name]), step, step)).last = step
+        if scratch_bytes.get(layer.name):
+            lifetimes[scratch_name(layer.name)] = Lifetime(-(-scratch_bytes[layer.name] // 4), step, step)
     lifetimes.pop(graph.output)
     offsets, n_floats = place(lifetimes)
     arena = aligned_empty((n_floats,))
@@ -167,6 +212,8 @@ def lay_out(graph: Graph) -> tuple[dict[str, np.ndarray], int]:
         if owner in offsets:
             shape = graph.shapes[name]
             values[name] = arena[offsets[owner] : offsets[owner] + prod(shape)].reshape(shape)
+    for name in set(offsets) - set(owners):
+        values[name] = arena[offsets[name] : offsets[name] + lifetimes[name].n_floats]
     return values, 4 * n_floats
 
 

@@ -33,7 +33,7 @@ def small_graph() -> Graph:
 
 @pytest.fixture(scope="module")
 def network() -> Network:
-    return Network(small_graph(), threads=1)
+    return Network(small_graph(), threads=1, fuse=False)
 
 
 def test_layers(network):

@@ -1,0 +1,58 @@
+"""Layers in a row as one compiled program; a layer that is no kernel stands between two of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastdw.networks.graph import INPUT
+
+if TYPE_CHECKING:
+    from fastdw.networks.network import PlannedLayer
+
+Run = Callable[[np.ndarray, np.ndarray], object]  # run(x, out) on the network's input and output
+
+
+def make_runs(layers: tuple[PlannedLayer, ...], values: dict[str, np.ndarray], output: str, threads: int) -> list[Run]:
+    """values: the arrays between layers by name, and scratch of layers under scratch_name."""
+    runs: list[Run] = []
+    for is_compiled, group in groupby(layers, lambda layer: bool(layer.steps)):
+        if is_compiled:
+            runs.append(compiled(list(group), values, output, threads))
+        else:
+            runs += [apart(layer, values, output) for layer in group]
+    return runs
+
+
+def scratch_name(layer: str) -> str:
+    return f"scratch of {layer}"
+
+
+def apart(layer: PlannedLayer, values: dict[str, np.ndarray], output: str) -> Run:
+    def run(x: np.ndarray, out: np.ndarray) -> None:
+        given = [x if name == INPUT else out if name == output else values[name] for name in layer.inputs]
+        layer.call(*given, out=out if layer.name == output else values[layer.name])
+
+    return run
+
+
+def compiled(layers: list[PlannedLayer], values: dict[str, np.ndarray], output: str, threads: int) -> Run:
+    """The steps of all layers as one program."""
+    from fastdw.program import Program
+
+    steps = [step for layer in layers for step in steps_of(layer, values, output)]
+    workers = min(threads, max(step.tasks for step, _ in steps))
+    program = Program(steps, workers)
+    return lambda x, out: program.run(x, x, out, 0)
+
+
+def steps_of(layer: PlannedLayer, values: dict[str, np.ndarray], output: str) -> Iterator[tuple]:
+    places: dict[str, np.ndarray | str] = {**values, INPUT: "x", output: "out"}
+    around = dict(zip(("x", "residual"), (places[name] for name in layer.inputs), strict=False)) | {"out": places[layer.name]}
+    if scratch_name(layer.name) in values:
+        around["scratch"] = values[scratch_name(layer.name)]
+    for step, parameters in layer.steps:
+        yield step, {**around, **parameters}
