@@ -212,6 +212,8 @@ def choose_from(shapes: Iterator[TileShape], problem: Problem, machine: Machine,
     pixels = problem.kernel[0] * (problem.width + problem.kernel[1] - 1)  # the rows under one row of tiles stay in L1
     fitting = (machine.l1_bytes or 32 << 10) * 3 // 4 // (4 * pixels)
     channels = max(8 * shape.lanes, 1 << fitting.bit_length() - 1 if fitting else 1)
+    if problem.kernel[0] == 1:  # no row is read twice, and memory is fastest in order
+        channels = problem.out_channels
     return shape, Blocking(rows, min(problem.out_channels, channels))
 
 
