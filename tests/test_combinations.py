@@ -10,6 +10,8 @@ import stated_order
 
 import fastdw
 from fastdw.call import Call
+from fastdw.fused import Block
+from fastdw.kernels.spec import BlockPlan
 
 N_CASES = 6  # of each call
 
@@ -53,13 +55,18 @@ def run_prepared(case: problems.Case, changes: dict, **given) -> np.ndarray:
 def used_plans(monkeypatch):
     """The plans of the calls that ran."""
     plans = []
-    call = Call.__call__
+    call, program = Call.__call__, Block.program
 
-    def record(self, *arrays):
+    def record_call(self, *arrays):
         plans.append(self.plan)
         return call(self, *arrays)
 
-    monkeypatch.setattr(Call, "__call__", record)
+    def record_block(self, *parameters):
+        plans.extend(self.plan.plans)
+        return program(self, *parameters)
+
+    monkeypatch.setattr(Call, "__call__", record_call)
+    monkeypatch.setattr(Block, "program", record_block)
     return plans
 
 
@@ -92,7 +99,7 @@ def test_strict_mode_refuses_the_call_and_the_prepared_layer(call, monkeypatch):
     x, weights = UNSERVED[call]
     function = getattr(fastdw, call)
     plan = fastdw.explain(function, x, *weights)
-    plans = [plan.depthwise, plan.pointwise] if call == "separable_conv2d" else [plan]
+    plans = plan.plans if isinstance(plan, BlockPlan) else [plan]
     assert any(plan.is_reference for plan in plans), "served by a vectorised kernel now: this test needs another problem"
     layer = fastdw.prepare(function, x.shape, *weights)
     out = function(x, *weights)

@@ -47,9 +47,7 @@ def test_large_layer_on_one_thread_and_on_two(layer):
 def test_large_layers_are_planned_for_two_threads():
     for layer, (call, x_shape, weight_shapes, given) in LARGE.items():
         weights = [np.ones(shape, np.float32) for shape in weight_shapes]
-        plan = fastdw.explain(getattr(fastdw, call), x_shape, *weights, **given, threads=2)
-        plans = (plan.depthwise, plan.pointwise) if call == "separable_conv2d" else (plan,)
-        assert [plan.threads for plan in plans] == [2] * len(plans), layer
+        assert fastdw.explain(getattr(fastdw, call), x_shape, *weights, **given, threads=2).threads == 2, layer
 
 
 @pytest.mark.parametrize("threads", [1, 2])
