@@ -8,7 +8,7 @@ from functools import cache
 import pytest
 
 from bench.peak import Peak
-from fastdw.machine import usable_cores
+from fastdw.limits import usable_cores
 
 PEAK_CALLS = 20
 THREADS = sorted({1, usable_cores()})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from fastdw import forks as forks  # watches for forks from here on
+from fastdw import forks  # watches for forks from here on
 
 if TYPE_CHECKING:
     from fastdw import cost, weights
@@ -79,9 +79,10 @@ def __getattr__(name: str):
     """Public names are imported when first asked for: importing fastdw imports neither NumPy nor Numba."""
     if name not in __all__:
         raise AttributeError(f"module 'fastdw' has no attribute {name!r}")
-    if name in _MODULES:
-        return import_module(f"fastdw.{name}")
-    value = getattr(import_module(f"fastdw.{_ELSEWHERE.get(name, 'functional')}"), name)
+    with forks.WHOLE:
+        if name in _MODULES:
+            return import_module(f"fastdw.{name}")
+        value = getattr(import_module(f"fastdw.{_ELSEWHERE.get(name, 'functional')}"), name)
     globals()[name] = value
     return value
 

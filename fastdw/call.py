@@ -9,6 +9,7 @@ import numpy as np
 
 from fastdw import planner
 from fastdw.arguments import error
+from fastdw.forks import WHOLE
 from fastdw.kernels.spec import Layout, Plan, registry
 from fastdw.packing import BLANK, aligned_empty
 from fastdw.problem import Problem
@@ -63,19 +64,21 @@ def plan_of(request: Request, make_plan: MakePlan = planner.plan) -> tuple[Plan,
     Raises:
       ValueError: shapes that do not fit each other.
     """
-    from fastdw import launch
-
     problem, out_shape = problem_of(request)
     check_results(request, out_shape)
     problem, layout = lay(request, problem, request.out or contiguous(out_shape))
-    return make_plan(problem, request.threads or launch.thread_limit()), layout, out_shape
+    with WHOLE:
+        from fastdw import thread_pool
+
+        plan = make_plan(problem, min(request.threads, thread_pool.thread_limit()))
+    return plan, layout, out_shape
 
 
 def bind(request: Request, make_plan: MakePlan = planner.plan) -> Call:
     """Plan a request and compile what it needs. make_plan is given the problem and the threads."""
+    plan, layout, out_shape = plan_of(request, make_plan)
     from fastdw import launch
 
-    plan, layout, out_shape = plan_of(request, make_plan)
     spec = registry()[plan.kernel]
     fields, tasks = spec.bind(plan, layout)
     spans = {

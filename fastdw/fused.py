@@ -81,12 +81,12 @@ def plan_of(requests: tuple[Request, ...]) -> BlockPlan:
 
 def facts_of(requests: tuple[Request, ...]) -> tuple[tuple[Problem, ...], tuple[Plan, ...], bool, int]:
     """What a block's plan depends on: the stages' problems, their plans each for itself, whether arrays have no gaps, threads."""
-    from fastdw import launch
-
     apart = tuple(call.plan_of(request)[0] for request in requests)
     problems = tuple(laid(request)[0] for request in requests)
+    from fastdw import thread_pool
+
     dense = all(is_dense(request) for request in requests)
-    return problems, apart, dense, requests[-1].threads or launch.thread_limit()
+    return problems, apart, dense, min(requests[-1].threads, thread_pool.thread_limit())
 
 
 def is_dense(request: Request) -> bool:

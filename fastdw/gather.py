@@ -10,8 +10,11 @@ import numpy as np
 
 from fastdw import arguments, packing
 from fastdw.call import Call, bind
+from fastdw.forks import WHOLE
 from fastdw.kernels.panels import panels_for
+from fastdw.limits import usable_cores
 from fastdw.machine import host
+from fastdw.notices import warn_once
 from fastdw.packing import PackedWeight
 from fastdw.planner import check_strict
 from fastdw.problem import DEPTHWISE, POOL
@@ -122,9 +125,10 @@ def _check_finite(values: np.ndarray, name: str) -> None:
 
 @cache
 def _compiled_finite() -> Callable[[np.ndarray, int], bool]:
-    from fastdw import launch
+    with WHOLE:
+        from fastdw import arrays
 
-    return launch.finite()
+        return arrays.finite()
 
 
 def pack(kind: str, weight: Any, flush_subnormals: bool = False, name: str = "weight") -> PackedWeight:
@@ -154,12 +158,12 @@ def check_writable(out: Any) -> None:
 
 
 def _threads(threads: Any) -> int:
-    """Zero for the default: all that Numba's mask allows at each call."""
-    if threads is None or (type(threads) is int and threads == 1):
-        return threads or 0
-    from fastdw import launch
-
-    wanted, limit = arguments.thread_count(threads), launch.thread_limit()
+    """How many threads a call may use as things are now."""
+    if threads is None:
+        return usable_cores()
+    if type(threads) is int and threads == 1:
+        return 1
+    wanted, limit = arguments.thread_count(threads), usable_cores()
     if wanted > limit:
-        launch.say_clamped(wanted, limit)
+        warn_once(("threads", wanted, limit), "threads: got %d, and %d can be used; %d are", wanted, limit, limit)
     return min(wanted, limit)

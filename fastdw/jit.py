@@ -5,24 +5,18 @@ Nothing here imports Numba before a kernel is first needed.
 
 from __future__ import annotations
 
-import logging
-import os
-import threading
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import cached_property, update_wrapper
 from typing import Any
 
 from fastdw import knobs
+from fastdw.forks import WHOLE
+from fastdw.notices import warn_once
 from fastdw.tile.shapes import TileShape
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}  # and no fastmath: it would break infinities and bit equality
-_LOCK = threading.RLock()
-LOG = logging.getLogger("fastdw")
 _ENTRY_POINTS: dict[Callable, tuple] = {}  # with their dispatchers, which own the machine code
-
-# A child that is forked while another thread compiles would wait for ever for a lock that nobody releases.
-os.register_at_fork(before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release)
 
 
 def _dispatcher(function: Callable, cached: bool, **options):
@@ -37,13 +31,13 @@ def _dispatcher(function: Callable, cached: bool, **options):
 
             dispatcher._cache = KernelCache(f"{function.__module__.rpartition('.')[2]}.{function.__name__}")
         except ImportError as error:  # another Numba, whose internals have moved; its own cache would miss changed callees
-            LOG.warning("kernels are compiled anew in each process: this Numba is not known (%s)", error)
+            warn_once("numba", "kernels are compiled anew in each process: this Numba is not known (%s)", error)
     return dispatcher
 
 
 def _compiled(dispatcher, signature: tuple):
     """The compile result for a signature, from memory, disk or the compiler."""
-    with _LOCK:
+    with WHOLE:
         if signature not in dispatcher.overloads:
             if not knobs.may_compile() and not hasattr(dispatcher._cache, "has"):
                 raise RuntimeError("FASTDW_NO_COMPILE: got 1, and nothing is kept with this Numba: its cache is not known")
@@ -96,7 +90,7 @@ class Task:
         if shape not in self._pointers:
             from numba import types
 
-            with _LOCK:
+            with WHOLE:
                 result = _compiled(self.dispatcher, (shape._numba_type_, types.intp, types.intp))
                 self._pointers[shape] = result.library.get_pointer_to_function(result.fndesc.llvm_cfunc_wrapper_name)
         return self._pointers[shape]
@@ -113,7 +107,7 @@ class Task:
 
 def entry_point(function: Callable, signature: tuple, **options) -> Callable:
     """A compiled function that is called from Python without the checks of a dispatcher: the caller vouches for its arguments."""
-    with _LOCK:
+    with WHOLE:
         if function not in _ENTRY_POINTS:
             dispatcher = _dispatcher(function, cached=True, **options)
             _ENTRY_POINTS[function] = dispatcher, _compiled(dispatcher, signature).entry_point

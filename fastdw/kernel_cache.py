@@ -2,9 +2,9 @@
 
     <cache>/<digest of fastdw's sources and of the versions of Python, Numba and llvmlite>/<kernel>-<digest of signature and CPU>.kernel
 
-A file is 32 bytes of SHA-256 and the pickled object code. There is no index, so processes may write side by side; a
-file that is cut short, altered or unreadable is compiled anew. Numba's own cache does not see the callees of a kernel
-and raises on damaged files (https://github.com/numba/numba/issues/10434).
+A file is 32 bytes of SHA-256, of its name and what follows, and the pickled object code. There is no index, so processes may
+write side by side; a file that is cut short, altered, renamed or unreadable is compiled anew. Numba's own cache does not see
+the callees of a kernel and raises on damaged files (https://github.com/numba/numba/issues/10434).
 """
 
 from __future__ import annotations
@@ -16,24 +16,26 @@ import pickle
 import sys
 import tempfile
 import time
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
 import llvmlite
 import numba
-from filelock import FileLock, Timeout
 from numba.core import config
 from numba.core.compiler import CompileResult
 
-from fastdw import knobs
+from fastdw import file_lock, knobs
 from fastdw.machine import tuned_core
+from fastdw.notices import warn_once
 
 LOG = logging.getLogger("fastdw")
 COMPILED: list[str] = []  # the kernels that this process has compiled
-_UNSAVED: set[Path] = set()  # directories that could not be written, each said once
+_given_up: set[Path] = set()  # directories where a lock was waited for in vain
 DIGEST_LENGTH = 16
+HASH_BYTES = 32
 UNUSED_SECONDS = 14 * 24 * 3600  # directories of other digests are deleted when not used for so long
+LEFTOVER_SECONDS = 3600  # a file that is being written for so long was left by a process that died
 LOCK_SECONDS = 60  # a process that compiles for longer than this is not waited for
 
 
@@ -61,15 +63,23 @@ def directory() -> Path | None:
             root.mkdir(parents=True, exist_ok=True)
             path.mkdir(mode=0o700, exist_ok=True)
             _delete_unused(root, keep=path)
+        owner = path.stat().st_uid
     except (OSError, RuntimeError) as error:  # RuntimeError: the user has no home
-        LOG.warning("kernels are compiled anew in each process: no cache directory (%s); FASTDW_CACHE_DIR names one", error)
+        warn_once("cache", "kernels are compiled anew in each process: no cache directory (%s); FASTDW_CACHE_DIR names one", error)
         return None
-    if path.stat().st_uid not in (0, os.geteuid()):  # a kernel is code: only one's own, or the system's, is run
-        LOG.warning("kernels are compiled anew in each process: the cache %s belongs to another user", path)
+    if owner not in (0, os.geteuid()):  # a kernel is code: only one's own, or the system's, is run
+        warn_once("cache", "kernels are compiled anew in each process: the cache %s belongs to another user", path)
         return None
     with suppress(OSError):  # a read-only cache serves too
         os.utime(path)
+        _delete_old(path, "*.tmp", LEFTOVER_SECONDS)
     return path
+
+
+def _delete_old(folder: Path, pattern: str, seconds: float) -> None:
+    for file in folder.glob(pattern):
+        if time.time() - file.stat().st_mtime >= seconds:
+            file.unlink()
 
 
 def _delete_unused(root: Path, keep: Path) -> None:
@@ -78,9 +88,14 @@ def _delete_unused(root: Path, keep: Path) -> None:
         with suppress(OSError):
             if other != keep and not other.is_symlink() and time.time() - other.stat().st_mtime > UNUSED_SECONDS:
                 for pattern in ("*.kernel", "*.lock", "*.tmp"):
-                    for file in other.glob(pattern):
-                        file.unlink()
+                    _delete_old(other, pattern, 0)
                 other.rmdir()
+
+
+def _checksum(path: Path, data: bytes) -> bytes:
+    digest = hashlib.sha256(path.name.encode())
+    digest.update(data)
+    return digest.digest()
 
 
 class KernelCache:
@@ -102,10 +117,11 @@ class KernelCache:
         path = self._path(signature, target_context.codegen())
         if path is not None:
             try:
-                data = path.read_bytes()
-                if hashlib.sha256(data[32:]).digest() == data[:32]:
-                    return CompileResult._rebuild(target_context, *pickle.loads(data[32:]))
-                raise ValueError("its checksum is wrong")
+                content = path.read_bytes()
+                checksum, data = content[:HASH_BYTES], content[HASH_BYTES:]
+                if checksum != _checksum(path, data):
+                    raise ValueError("its checksum is wrong")
+                return CompileResult._rebuild(target_context, *pickle.loads(data))
             except FileNotFoundError:
                 pass
             except Exception as error:  # whatever damage does to a pickle: a cache costs time, never a result
@@ -126,34 +142,31 @@ class KernelCache:
             return
         data = pickle.dumps(result._reduce())
         try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # it may have been cleared away
             handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".tmp")
             try:
                 with os.fdopen(handle, "wb") as file:
-                    file.write(hashlib.sha256(data).digest() + data)
+                    file.write(_checksum(path, data) + data)
                 os.replace(temporary, path)
             except BaseException:
                 os.unlink(temporary)
                 raise
         except OSError as error:
-            if path.parent not in _UNSAVED:
-                _UNSAVED.add(path.parent)
-                LOG.warning("compiled kernels are not kept: %s cannot be written (%s)", path.parent, error)
+            warn_once(("unsaved", path.parent), "compiled kernels are not kept: %s cannot be written (%s)", path.parent, error)
 
     @contextmanager
     def lock(self):
         """Held round a first compile, so that processes started together compile each kernel once."""
-        folder = directory()
-        try:
-            lock = FileLock(folder / f"{self.name}.lock") if folder else None
-            if lock:
-                lock.acquire(timeout=LOCK_SECONDS)
-        except (OSError, NotImplementedError, Timeout):
-            lock = None
-        try:
+        with ExitStack() as stack:
+            folder = directory()
+            if folder is not None:
+                try:
+                    stack.enter_context(file_lock.held(folder / f"{self.name}.lock", 0 if _given_up else LOCK_SECONDS))
+                except TimeoutError:
+                    _given_up.add(folder)
+                except OSError:  # the work is done twice then
+                    pass
             yield
-        finally:
-            if lock:
-                lock.release()
 
     def enable(self) -> None:
         """Asked for by Numba; this cache is always on."""

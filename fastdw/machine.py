@@ -209,15 +209,6 @@ def host() -> Machine:
     return detect()
 
 
-def usable_cores(root: Path = Path("/")) -> int:
-    """Cores that this process may use: its affinity, bounded by the quota of its control group."""
-    cores = detect(root).cores
-    quota, _, period = _read(root / "sys/fs/cgroup/cpu.max").strip().partition(" ")
-    if quota.isdigit() and period.isdigit() and int(period):
-        cores = min(cores, max(1, -(-int(quota) // int(period))))
-    return cores
-
-
 def tuned_core() -> str | None:
     """The core that kernels are tuned for: LLVM's own choice is the last core of a machine that has several. None: leave it to LLVM."""
     return None if "NUMBA_CPU_NAME" in os.environ else host().core

@@ -38,12 +38,12 @@ class PreparedCall(Prepared):
     """layer(x, out=None, residual=None). Safe to call from several threads at once."""
 
     def __init__(self, x_shape: tuple[int, ...], out_shape: tuple[int, ...], takes_residual: bool):
-        from fastdw import launch
+        from fastdw import arrays
 
         self.x_shape, self.out_shape, self._takes_residual = x_shape, out_shape, takes_residual
         third = (out_shape if takes_residual else x_shape, False)
-        self._expected = launch.expectation((x_shape, False), third, (out_shape, True))
-        self._is_usual, self._expected_address = launch.usual(), self._expected.ctypes.data
+        self._expected = arrays.expectation((x_shape, False), third, (out_shape, True))
+        self._is_usual, self._expected_address = arrays.usual(), self._expected.ctypes.data
         self._bound: dict[tuple, Any] = {}  # for other strides than usual
 
     def _bind(self, x: Strided, residual: Strided | None, out: Strided | None) -> Callable[..., np.ndarray]:

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
-from fastdw import knobs
+from fastdw import file_lock, knobs
 from fastdw.machine import host
 from fastdw.problem import Problem
 from fastdw.profile import Damaged, Entry, Profile, ProfileError, difference
@@ -140,18 +140,16 @@ def check_writable(path: Path) -> None:
 @contextmanager
 def _locked(path: Path) -> Iterator[Path]:
     """The place of a profile that no other process writes to meanwhile, its folder made. What goes wrong is a ProfileError."""
-    from filelock import FileLock, Timeout
-
     path = Path(os.path.realpath(path))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.lock", timeout=LOCK_SECONDS):
+        with file_lock.held(Path(f"{path}.lock"), LOCK_SECONDS):
             for left in path.parent.glob(f"{path.stem}.*.tmp"):  # by processes that were killed
                 left.unlink()
             yield path
-    except Timeout:
+    except TimeoutError:
         raise ProfileError(f"{path}: another process has held its lock for {LOCK_SECONDS} s") from None
-    except (OSError, NotImplementedError) as error:
+    except OSError as error:
         raise ProfileError(f"{path}: it cannot be written ({getattr(error, 'strerror', None) or error})") from None
 
 

@@ -13,10 +13,11 @@ from functools import cache
 import numpy as np
 from numba import prange, types
 
-from fastdw import jit, launch
+from fastdw import jit
+from fastdw.arrays import ArrayAddress, address_of
 from fastdw.call import SELF, Step
-from fastdw.launch import ArrayAddress, address_of
 from fastdw.packing import ALIGNMENT
+from fastdw.thread_pool import narrow, on_threads, widen
 from fastdw.tile import arrive, arrived, call, give_way, pause, peek, poke, take
 
 PATIENCE = 5000  # pauses before a thread that waits gives way to others
@@ -151,8 +152,11 @@ def _parallel(x, residual, out, program, check, workers):
     counters = peek(program + COUNTERS)
     for line in range(peek(program + STEPS) * (workers + 1)):
         poke(counters + LINE * line, 0)
+    before = narrow(workers)
+    workers = min(workers, before)
     for me in prange(workers):
         _work(me, workers, program)
+    widen(before)
     return 0
 
 
@@ -170,4 +174,4 @@ def _parallel_entry() -> Callable[..., int]:
 
 
 def _on_threads(*arguments) -> int:
-    return launch.on_threads(_serial_entry, _parallel_entry, arguments)
+    return on_threads(_serial_entry, _parallel_entry, arguments)

@@ -50,7 +50,7 @@ class Request(NamedTuple):
     padding: str | Padding = "valid"
     dilation: Pair = (1, 1)
     activation: Activation = NO_ACTIVATION
-    threads: int = 0  # at most so many; 0: as many as there are
+    threads: int = 1  # at most so many
     keepdims: bool = False
     weight_name: str = "weight"
     bias_name: str = "bias"

@@ -12,7 +12,7 @@ from pathlib import Path
 import fastdw
 
 PACKAGE = Path(fastdw.__file__).parent
-TIMEOUT_SECONDS = 120
+TIMEOUT_SECONDS = 600
 DROP_PRIVILEGES = """
 import ctypes
 assert ctypes.CDLL(None).capset((ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()) == 0  # file permissions bind root too

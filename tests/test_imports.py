@@ -18,9 +18,9 @@ TREES = {file: ast.parse((PACKAGE / file).read_text()) for file in FILES}
 
 # From the bottom up: a file imports from its own layer and those below. A trailing slash takes a whole folder.
 LAYERS = [
-    ["forks.py"],
+    ["forks.py", "notices.py", "limits.py", "file_lock.py"],
     ["problem.py", "machine.py", "knobs.py", "tile/"],
-    ["jit.py", "kernel_cache.py", "launch.py", "packing.py", "arguments.py", "columns.py"],
+    ["jit.py", "kernel_cache.py", "arrays.py", "thread_pool.py", "launch.py", "packing.py", "arguments.py", "columns.py"],
     ["kernels/", "probes.py"],
     ["profile.py"],
     ["profile_files.py"],
@@ -39,7 +39,7 @@ LAYERS = [
     ["__init__.py"],
     ["cli/", "__main__.py"],
 ]
-MAY_IMPORT_NUMBA = ["jit.py", "kernel_cache.py", "launch.py", "program.py", "tile/"]
+MAY_IMPORT_NUMBA = ["jit.py", "kernel_cache.py", "arrays.py", "thread_pool.py", "launch.py", "program.py", "tile/"]
 MAY_NAME_INSTRUCTION_SETS = ["machine.py", "tile/"]
 MAY_SET_JIT_FLAGS = ["jit.py"]
 MAY_PRINT = ["cli/"]

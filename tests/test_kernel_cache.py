@@ -8,11 +8,13 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 from one_call import DROP_PRIVILEGES, PACKAGE, Run, finish, run, start
+
+from fastdw import file_lock
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs capset, to bind root to file permissions")
 
@@ -146,6 +148,29 @@ def test_one_damaged_file_leaves_the_others_in_use(cache, first):
         assert len(second.compiled) == 1
 
 
+def test_files_that_changed_places_are_compiled_anew(cache, first):
+    """As after a repair of the file system: each is whole, and not what its name says."""
+    one, other, *_ = kernel_files(cache)
+    kept = one.read_bytes()
+    other.replace(one)
+    other.write_bytes(kept)
+    second = run(cache)
+    assert second.bits == first.bits
+    assert len(second.compiled) == 2
+    assert run(cache) == Run([], first.bits, [])
+
+
+def test_what_a_killed_process_left_is_cleared_away_later(cache, first):
+    (directory,) = {file.parent for file in kernel_files(cache)}
+    old, new = directory / "pointwise.pointwise-0old.tmp", directory / "pointwise.pointwise-0new.tmp"
+    for file, age in ((old, 7200), (new, 60)):
+        file.write_bytes(b"half")
+        os.utime(file, (time.time() - age,) * 2)
+    assert run(cache) == Run([], first.bits, [])
+    assert not old.exists()
+    assert new.exists(), "another process may be writing it"
+
+
 def test_directories_in_place_of_files_cost_time_only(cache, first):
     for file in kernel_files(cache):
         replace_by_directory(file)
@@ -190,6 +215,46 @@ def test_an_empty_directory_that_is_read_only(tmp_path, first):
     assert second.compiled == first.compiled
     assert second.bits == first.bits
     assert len(second.warned) == 1
+
+
+FULL = {
+    "a limit of size": "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))",
+    "no space": """
+import errno, os
+def full(*arguments): raise OSError(errno.ENOSPC, "No space left on device")
+os.replace = full
+""",
+    "no space for a directory": """
+import errno, os
+def full(*arguments): raise OSError(errno.ENOSPC, "No space left on device")
+os.mkdir = full
+""",
+}
+
+
+@pytest.mark.parametrize("before", FULL)
+def test_a_full_disk_is_one_warning(before, tmp_path, first):
+    second = run(tmp_path / "cache", before=FULL[before])
+    assert second.compiled == first.compiled
+    assert second.bits == first.bits
+    assert len(second.warned) == 1
+    assert not list(tmp_path.rglob("*.kernel"))
+    assert not list(tmp_path.rglob("*.tmp"))
+    assert run(tmp_path / "cache") == first, "with space again, kernels are kept"
+    assert run(tmp_path / "cache") == Run([], first.bits, [])
+
+
+def test_a_cache_that_is_cleared_away_meanwhile(tmp_path, first):
+    code = f"""
+import shutil
+import numpy as np
+import fastdw
+fastdw.global_average_pool2d(np.ones((1, 4, 4, 16), np.float32))
+shutil.rmtree({str(tmp_path / "cache")!r})
+"""
+    second = run(tmp_path / "cache", before=code)
+    assert (second.bits, second.warned) == (first.bits, [])
+    assert kernel_files(tmp_path / "cache")
 
 
 def test_a_file_where_the_cache_should_be(tmp_path, first):
@@ -244,6 +309,20 @@ def test_processes_started_together_compile_each_kernel_once(count, tmp_path, fi
     assert all(each.warned == [] for each in runs)
     compiled = Counter(name for each in runs for name in each.compiled)
     assert compiled == Counter(first.compiled), "kernels compiled more or less than once"
+
+
+def test_a_stopped_process_is_not_waited_for_for_ever(cache, first):
+    """One that holds every lock and does nothing."""
+    (directory,) = (path for path in cache.iterdir() if path.is_dir())
+    locks = list(directory.glob("*.lock"))
+    for file in kernel_files(cache):
+        file.unlink()
+    with ExitStack() as held:
+        for lock in locks:
+            held.enter_context(file_lock.held(lock, 0))
+        second = run(cache, before="import fastdw.kernel_cache; fastdw.kernel_cache.LOCK_SECONDS = 1")
+    assert (second.compiled, second.bits) == (first.compiled, first.bits)
+    assert run(cache) == Run([], first.bits, [])
 
 
 # ---- old entries ----

@@ -14,7 +14,7 @@ import pytest
 
 import fastdw
 from fastdw import machine
-from fastdw.machine import Machine, detect, usable_cores
+from fastdw.machine import Machine, detect
 
 LAPTOP = """\
 processor	: 0
@@ -141,33 +141,6 @@ def test_unreadable_numbers_are_unknown(tmp_path, architecture):
     found = detect(tmp_path)
     assert found.features == {"sse2"}
     assert (found.l1_bytes, found.l2_bytes) == (None, None)
-
-
-# ---- cores ----
-@pytest.mark.parametrize(
-    ("quota", "cores"),
-    [
-        ("max 100000\n", 8),
-        ("200000 100000\n", 2),
-        ("150000 100000\n", 2),
-        ("20000 100000\n", 1),
-        ("9900000 100000\n", 8),
-        ("", 8),
-        ("0 0\n", 8),
-    ],
-)
-def test_cores_are_bounded_by_the_quota(quota, cores, tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
-    write(tmp_path, "sys/fs/cgroup/cpu.max", quota)
-    assert usable_cores(tmp_path) == cores
-
-
-def test_cores_without_a_quota_or_an_affinity(tmp_path, monkeypatch):
-    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
-    monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert usable_cores(tmp_path) == 1
-    monkeypatch.setattr(os, "cpu_count", lambda: 6)
-    assert usable_cores(tmp_path) == 6
 
 
 # ---- what Numba is told to compile for ----

@@ -331,7 +331,7 @@ def as_nobody(code: str, **variables: str | None) -> subprocess.CompletedProcess
     The package may lie in a folder of root's: what reads its files is called before.
     """
     start = (
-        "import os, sys, filelock, platformdirs; sys.path[:0] = [os.environ['TESTS']]\n"
+        "import os, sys, platformdirs; sys.path[:0] = [os.environ['TESTS']]\n"
         "from test_profile import PROBLEM, ProfileError, entry, planner, profile_files\n"
         "entry(planner.default_plan(PROBLEM, 1, planner.host()), 1)\n"
         "if os.geteuid() == 0: os.setgroups([]); os.setgid(54321); os.setuid(54321)\n"

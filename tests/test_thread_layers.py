@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 import fastdw
 
-LAYERS = ["omp", "workqueue"]
-TIMEOUT_SECONDS = 120
+LAYERS = ["omp", "workqueue", "tbb"]
+TIMEOUT_SECONDS = 600
 two_cores = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
 
 PRELUDE = """
@@ -44,18 +45,26 @@ def uses_two_threads():
 """
 
 
-def in_process(code: str, layer: str = "default", **environment: str) -> str:
+@cache
+def can_load(layer: str) -> bool:
+    code = "from numba.np.ufunc import parallel; parallel._launch_threads()"
+    return (
+        subprocess.run([sys.executable, "-c", code], env=os.environ | {"NUMBA_THREADING_LAYER": layer}, capture_output=True).returncode == 0
+    )
+
+
+def in_process(code: str, layer: str = "default", before: str = "", **environment: str) -> str:
     """What the code prints. A layer that Numba cannot load here is a skip that says so."""
+    if layer in LAYERS and not before and not can_load(layer):
+        pytest.skip(f"Numba's {layer} layer cannot be loaded here")
     path = str(Path(fastdw.__file__).parent.parent)
     run = subprocess.run(
-        [sys.executable, "-P", "-c", PRELUDE + code],
+        [sys.executable, "-P", "-c", before + PRELUDE + code],
         env=os.environ | {"PYTHONPATH": path, "NUMBA_THREADING_LAYER": layer, "OPENBLAS_NUM_THREADS": "1"} | environment,
         capture_output=True,
         text=True,
         timeout=TIMEOUT_SECONDS,
     )
-    if run.returncode and "No threading layer could be loaded" in run.stderr:
-        pytest.skip(f"Numba's {layer} layer cannot be loaded here")
     assert run.returncode == 0, f"ended with {run.returncode}\n{run.stderr}"
     return run.stdout.strip()
 
@@ -139,6 +148,66 @@ def test_more_threads_than_there_are_is_said_once():
 def test_one_core_is_enough():
     for threads in ("None", "2"):
         in_process(f"check(call({threads}))\ncheck(layer(x))", NUMBA_NUM_THREADS="1")
+
+
+CHANGES = """
+from fastdw import limits
+limits.FRESH_SECONDS = limits._known.until = 0
+layer(x)
+numbers = sorted(os.sched_getaffinity(0))
+plan = lambda: fastdw.explain(fastdw.separable_conv2d, x, depthwise, pointwise, padding="same").threads
+said = []
+for cores in (numbers[:1], numbers[:2], numbers[:1]):
+    os.sched_setaffinity(0, cores)
+    check(call())
+    check(call(threads=2))
+    check(layer(x))
+    said.append(plan())
+print(said, len(warned))
+"""
+
+
+@two_cores
+@pytest.mark.parametrize("layer", LAYERS)
+def test_an_affinity_that_changes_is_followed(layer):
+    assert in_process(CHANGES, layer) == "[1, 2, 1] 1"
+
+
+def test_a_prepared_layer_keeps_to_fewer_cores():
+    code = """
+from fastdw import limits, program
+used = []
+run = program._parallel_entry()
+program._parallel_entry = lambda: lambda *arguments: used.append(arguments[-1]) or run(*arguments)
+limits.FRESH_SECONDS = limits._known.until = 0
+for cores in (8, 2, 1, 8):
+    limits.read_cores = lambda: cores
+    used.clear()
+    check(layer(x))
+    print(used)
+"""
+    assert in_process("limits = None" + code, NUMBA_NUM_THREADS="4").split("\n") == ["[2]", "[2]", "[]", "[2]"]
+
+
+NO_LIBRARY = """import sys
+sys.modules["numba.np.ufunc.omppool"] = None  # as where libgomp is missing
+sys.modules["numba.np.ufunc.tbbpool"] = None
+"""
+
+
+@two_cores
+def test_without_openmp_calls_go_on_elsewhere():
+    code = "import numba\nfor _ in range(3): check(call(threads=2)); check(layer(x))\nprint(numba.threading_layer(), warned)"
+    assert in_process(code, before=NO_LIBRARY) == "workqueue []"
+
+
+@two_cores
+@pytest.mark.parametrize("layer", ["omp", "nonsense"])
+def test_a_layer_that_cannot_be_had_is_one_warning(layer):
+    code = "for _ in range(3): check(call(threads=2)); check(layer(x))\nprint(len(warned), warned)"
+    said = in_process(code, layer, before=NO_LIBRARY)
+    assert said.startswith("1 "), said
+    assert "one thread" in said
 
 
 MASK = """

@@ -16,13 +16,13 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def explain(options: argparse.Namespace) -> None:
-    from fastdw import launch, planner
+    from fastdw import planner, thread_pool
     from fastdw.kernels.spec import registry
     from fastdw.machine import host
     from fastdw.tuning import shapes, space
 
     problem = shapes.problem(" ".join(options.words))
-    threads = min(options.threads or launch.thread_limit(), launch.thread_limit())
+    threads = min(options.threads or thread_pool.thread_limit(), thread_pool.thread_limit())
     plan = planner.plan(problem, threads)
     print(plan)
     is_kept = registry()[plan.kernel].task.is_kept(plan.compiled_shape)

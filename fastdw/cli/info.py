@@ -65,7 +65,7 @@ def versions() -> dict[str, Any]:
 
 
 def machine() -> dict[str, Any]:
-    from fastdw import launch
+    from fastdw import thread_pool
     from fastdw.machine import core_classes, host, reported_caches
 
     found = host()
@@ -80,7 +80,7 @@ def machine() -> dict[str, Any]:
         "vector features": " ".join(found.vector_features),
         "vectors": f"{found.registers} registers of {found.lanes} floats; multiply-add in {'one step' if found.is_fused else 'two steps'}",
         "cores": "; ".join(classes) or "unknown",
-        "threads a call may use": launch.thread_limit(),
+        "threads a call may use": thread_pool.thread_limit(),
         **(caches or {"caches": "the system does not tell"}),
     }
 
@@ -114,9 +114,9 @@ def profile() -> dict[str, Any]:
 
 
 def measured() -> dict[str, Any]:
-    from fastdw import launch, probes
+    from fastdw import probes, thread_pool
 
-    limit = launch.thread_limit()
+    limit = thread_pool.thread_limit()
     rates = {f"multiply-adds, threads {count}": Flops(probes.peak_flops(count)) for count in sorted({1, limit})}
     levels = [
         {
@@ -126,4 +126,4 @@ def measured() -> dict[str, Any]:
         }
         for level in probes.levels()
     ]
-    return {**rates, "threading layer": launch.layer_in_use() or "not used with one thread", "levels": levels}
+    return {**rates, "threading layer": thread_pool.layer_in_use() or "not used with one thread", "levels": levels}

@@ -15,7 +15,7 @@ class LiteRT:
             from ai_edge_litert.interpreter import Interpreter
         except ImportError:
             raise ImportError("litert: got no such package; expected it installed, by pip install ai-edge-litert") from None
-        from fastdw.machine import usable_cores
+        from fastdw.limits import usable_cores
 
         threads = threads or usable_cores()
         self._interpreter = Interpreter(model_path=path, num_threads=threads)

@@ -93,7 +93,7 @@ def print_layers(network: Network, x: np.ndarray, repeat: int) -> None:
 
 def print_profile(network: Network, x: np.ndarray, repeat: int, threads: int | None) -> None:
     """A row for each layer with its kernel and its share of the roofline: the least time that this machine allows over the time taken."""
-    from fastdw.machine import usable_cores
+    from fastdw.limits import usable_cores
     from fastdw.roof import measure_roof
 
     roof = measure_roof(threads or usable_cores())

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import prod
-from threading import Lock
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
-from fastdw import arguments
+from fastdw import arguments, forks
 from fastdw.networks import blocks
 from fastdw.networks.arranging import Reshape
 from fastdw.networks.buffers import Lifetime, place
@@ -66,7 +65,7 @@ class Network:
     """
 
     def __init__(self, graph: Graph, *, threads: int | None = None, fuse: bool = True):
-        from fastdw import launch
+        from fastdw import thread_pool
 
         graph = fold(graph)
         if not graph.layers:
@@ -81,9 +80,9 @@ class Network:
         self._output = graph.output
         scratch_bytes = {layer.name: layer.scratch_bytes for layer in self.layers}
         self._values, self.scratch_bytes = lay_out(graph, scratch_bytes)
-        self._runs = make_runs(self.layers, self._values, self._output, threads or launch.thread_limit())
+        self._runs = make_runs(self.layers, self._values, self._output, threads or thread_pool.thread_limit())
         self._is_usual = usual(self.input_shape, self.output_shape)
-        self._lock = Lock()
+        self._lock = forks.Lock()
 
     @property
     def multiply_adds(self) -> int:
@@ -184,12 +183,12 @@ def is_view(graph: Graph, layer: Layer) -> bool:
 
 def usual(x_shape: Shape, out_shape: Shape) -> Callable[[np.ndarray, np.ndarray], bool]:
     """Whether x and out are contiguous NumPy arrays of such shapes."""
-    from fastdw import launch
+    from fastdw import arrays
 
-    if max(len(x_shape), len(out_shape)) > launch.MOST_AXES:
+    if max(len(x_shape), len(out_shape)) > arrays.MOST_AXES:
         return lambda x, out: False
-    is_usual = launch.usual()
-    expected = launch.expectation((x_shape, False), (x_shape, False), (out_shape, True))
+    is_usual = arrays.usual()
+    expected = arrays.expectation((x_shape, False), (x_shape, False), (out_shape, True))
     return lambda x, out: is_usual(x, x, out, expected.ctypes.data)
 
 

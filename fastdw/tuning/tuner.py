@@ -73,9 +73,9 @@ def prepare(budget_seconds, threads, residency, resume, hint, progress: Progress
 
 
 def thread_counts(threads: int | Iterable[int] | None) -> list[int]:
-    from fastdw import launch
+    from fastdw import thread_pool
 
-    limit = launch.thread_limit()
+    limit = thread_pool.thread_limit()
     if threads is None:
         return sorted({1, limit})
     counts = [arguments.integer(count, "threads", 1) for count in (threads if isinstance(threads, Iterable) else [threads])]

@@ -52,9 +52,9 @@ class Worker:
         return min(seconds)
 
     def facts(self) -> dict[str, Any]:
-        from fastdw import launch
+        from fastdw import thread_pool
 
-        return {"compiled": len(jit.compilations()), "compile_seconds": self.compile_seconds, "layer": launch.layer_in_use()}
+        return {"compiled": len(jit.compilations()), "compile_seconds": self.compile_seconds, "layer": thread_pool.layer_in_use()}
 
     def settle(self, threads: int) -> float:
         """Wait until threads have cores of their own: a pool may stay on one core for seconds, and moves when it has slept.
