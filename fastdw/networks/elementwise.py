@@ -8,7 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from fastdw.networks.activations import Activation, activate
-from fastdw.networks.layers import NumpyLayer
+from fastdw.networks.compiled import prepare_elementwise, prepare_softmax
+from fastdw.networks.layers import Call, NumpyLayer
 from fastdw.networks.windows import Shape
 
 
@@ -18,6 +19,7 @@ class Binary(NumpyLayer):
 
     works_in_place = True
     operation: ClassVar[np.ufunc]
+    place: ClassVar[str]  # of the other number in x * weight + residual
     constant: np.ndarray | None = field(default=None, repr=False, kw_only=True)
     activation: Activation = field(default=None, kw_only=True)
 
@@ -27,6 +29,9 @@ class Binary(NumpyLayer):
             return np.broadcast_shapes(*shapes)
         except ValueError:
             raise ValueError(f"inputs: got shapes {' and '.join(map(str, shapes))}; expected shapes that broadcast") from None
+
+    def prepare(self, threads: int | None, *input_shapes: Shape) -> Call:
+        return prepare_elementwise(threads, input_shapes, self.place, self.constant, self.activation) or self.run
 
     def run(self, *inputs: np.ndarray, out: np.ndarray) -> None:
         a, b = inputs if self.constant is None else (inputs[0], self.constant)
@@ -38,12 +43,14 @@ class Binary(NumpyLayer):
 class Add(Binary):
     kind = "add"
     operation = np.add
+    place = "residual"
 
 
 @dataclass(frozen=True, eq=False)
 class Multiply(Binary):
     kind = "multiply"
     operation = np.multiply
+    place = "weight"
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +60,9 @@ class Activate(NumpyLayer):
     kind = "activation"
     works_in_place = True
     activation: Activation = field(default="relu", kw_only=True)
+
+    def prepare(self, threads: int | None, *input_shapes: Shape) -> Call:
+        return prepare_elementwise(threads, input_shapes, "", None, self.activation) or self.run
 
     def run(self, *inputs: np.ndarray, out: np.ndarray) -> None:
         activate(inputs[0], self.activation, out)
@@ -65,6 +75,9 @@ class Softmax(NumpyLayer):
     kind = "softmax"
     works_in_place = True
     beta: float = field(default=1.0, kw_only=True)
+
+    def prepare(self, threads: int | None, *input_shapes: Shape) -> Call:
+        return prepare_softmax(input_shapes[0], self.beta) or self.run
 
     def run(self, *inputs: np.ndarray, out: np.ndarray) -> None:
         np.subtract(inputs[0], np.maximum.reduce(inputs[0], axis=-1, keepdims=True), out=out)

@@ -54,7 +54,7 @@ def with_plan(call: Call, layer: Any) -> Call:
 
 @dataclass(frozen=True, eq=False)
 class NumpyLayer(Layer):
-    """A layer that NumPy computes."""
+    """A layer that NumPy computes: `run`, unless `prepare` finds that a task can."""
 
     def run(self, *inputs: np.ndarray, out: np.ndarray) -> None:
         raise NotImplementedError

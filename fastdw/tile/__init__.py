@@ -1,5 +1,6 @@
 """Register tiles: their shapes, contexts and operations, and how they become machine code."""
 
+from fastdw.tile.arithmetic import exp, larger, multiply, reciprocal, subtract
 from fastdw.tile.memory import arrive, arrived, call, give_way, move, pause, peek, poke, take
 from fastdw.tile.operations import (
     activate,
@@ -39,7 +40,9 @@ __all__ = [
     "arrived",
     "call",
     "divide",
+    "exp",
     "give_way",
+    "larger",
     "last_taps",
     "load",
     "load_period",
@@ -52,6 +55,7 @@ __all__ = [
     "load_window",
     "load_window_clipped",
     "move",
+    "multiply",
     "outer_fma",
     "outer_fma_clipped",
     "outer_fma_deep",
@@ -59,9 +63,11 @@ __all__ = [
     "peek",
     "poke",
     "positive_zero",
+    "reciprocal",
     "scratch",
     "slide_fma",
     "store",
+    "subtract",
     "take",
     "view",
     "zeros",

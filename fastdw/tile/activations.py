@@ -90,6 +90,12 @@ def reciprocal(a: Arithmetic, x: Vector) -> Vector:
     return guess
 
 
+def exp(a: Arithmetic, x: Vector) -> Vector:
+    """e**x for x up to 88; zero below -87.7"""
+    rest, power = split_exp(a, a.at_least(x, -88.0), 1.0)
+    return a.multiply(polynomial(a, rest, EXP), power)
+
+
 def scaled_sigmoid(a: Arithmetic, x: Vector) -> Vector:
     """2**32 / (1 + e**-x) for x of at least -109. With that factor nothing overflows, and no digits are lost to subnormals."""
     rest, power = split_exp(a, a.at_most(x, 60.0), -1.0, -32)

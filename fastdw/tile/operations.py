@@ -33,10 +33,11 @@ class Operation:
 
     @cached_property
     def _numba_type_(self):
-        from fastdw.tile import memory_lowering
+        from fastdw.tile import arithmetic_lowering, memory_lowering
         from fastdw.tile.lowering import operation_type
 
-        assert memory_lowering  # imported for what it declares
+        lowerings = arithmetic_lowering, memory_lowering  # imported for what they declare
+        assert all(lowerings)
         return operation_type(self)
 
 
