@@ -9,6 +9,8 @@ ours.py          fastdw as a contestant
 peers/           other systems, one file each, all with the same function
 compare.py       fastdw beside its peers
 report.py        the tables that `compare` prints
-test_*.py        fastdw alone, for pytest-benchmark
+test_*.py        suites for pytest-benchmark: kernels, calls, networks, peers, cold start
+page.py          docs/benchmarks.md, from their JSON
+tuning.py        whether the autotuner keeps its promises
 cold_start.py    fresh processes: import, first result, compilations
 """

@@ -1,0 +1,190 @@
+"""docs/benchmarks.md and its plots, from what the pytest-benchmark suites and bench.tuning wrote as JSON.
+
+    python -m bench.page FILE.json ... [--out docs/benchmarks.md]
+
+Files of one suite are shown as one; each section stands under the commands that made its files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from statistics import geometric_mean
+
+from bench import plots
+from bench.report import OURS
+
+Row = Sequence[str]
+PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+HEAD = """# Benchmarks
+
+Made by `python -m bench.page`. Times are medians of samples taken in turns in one process; a ratio is fastdw's time over the best
+other's, so less than 1 means that fastdw is quicker. Slower results stand here like faster ones.
+How each suite measures is said at its top.
+"""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.page", description=__doc__.partition("\n")[0])
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE.json")
+    parser.add_argument("--out", type=Path, default=PAGE)
+    options = parser.parse_args(arguments)
+    documents = [json.loads(file.read_text()) for file in options.files]
+    parts = [HEAD]
+    for suite, (title, section) in SECTIONS.items():
+        if mine := [document for document in documents if suite_of(document) == suite]:
+            parts.append(f"\n## {title}\n\n{origin(mine)}\n{section(mine, options.out.parent)}")
+    options.out.write_text("".join(parts))
+
+
+def suite_of(document: dict) -> str:
+    """The file of the suite, or what bench.tuning was asked for."""
+    return document.get("suite") or Path(document["benchmarks"][0]["fullname"].partition("::")[0]).stem
+
+
+def origin(documents: list[dict]) -> str:
+    """The commands, and the machines, commits and dates."""
+    facts = [document["machine_info"] for document in documents]
+    where = dict.fromkeys(
+        f"{one['cpu']}, {one['lanes']} lanes, {one['cores']} cores; commit {one['commit']}, {one['date'][:10]}" for one in facts
+    )
+    commands = "\n".join(dict.fromkeys(document["command"] for document in documents))
+    versions = {name: version for one in facts for name, version in (one["versions"] | one.get("peers", {})).items() if version}
+    return f"```sh\n{commands}\n```\n\n{'; '.join(where)}; {', '.join(map(' '.join, versions.items()))}.\n"
+
+
+def table(rows: Iterable[Row]) -> str:
+    head, *rest = rows
+    lines = [head, ["---", *["--:"] * (len(head) - 1)], *rest]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def entries(documents: list[dict]) -> list[dict]:
+    """Each benchmark's facts with its median and minimum."""
+    found = [one for document in documents for one in document["benchmarks"]]
+    return [one["extra_info"] | {"median": one["stats"]["median"], "min": one["stats"]["min"], "group": one["group"]} for one in found]
+
+
+def by(entries: Iterable[dict], *names: str) -> dict[tuple, list[dict]]:
+    groups: dict[tuple, list[dict]] = {}
+    for entry in entries:
+        groups.setdefault(tuple(entry[name] for name in names), []).append(entry)
+    return groups
+
+
+def times(group: list[dict]) -> dict[str, float]:
+    return {one["contestant"]: one["median"] for one in group}
+
+
+def best_other(found: dict[str, float]) -> tuple[str, float]:
+    others = {name: seconds for name, seconds in found.items() if name != OURS}
+    return min(others.items(), key=lambda item: item[1])
+
+
+# ---- sections ----
+def beside(rows: dict[str, dict[str, float]], scale: float, first: str, more: dict[str, str] | None = None) -> str:
+    """A table of contestants' times with the ratio to the best other, and the geometric mean of the ratios."""
+    names = list(dict.fromkeys(name for found in rows.values() for name in found))
+    lines: list[Row] = [[first, *names, "ratio", *(["% peak"] if more else [])]]
+    ratios = []
+    for title, found in rows.items():
+        best, seconds = best_other(found)
+        ratios.append(found[OURS] / seconds)
+        cells = [f"{scale * found[name]:.4g}" if name in found else "" for name in names]
+        lines.append([title, *cells, f"{ratios[-1]:.2f} {best}", *([more[title]] if more else [])])
+    lines.append(["geometric mean", *[""] * len(names), f"{geometric_mean(ratios):.3f}", *([""] if more else [])])
+    return table(lines)
+
+
+def peers(documents: list[dict], folder: Path) -> str:
+    parts = []
+    for (residency, threads), group in by(entries(documents), "residency", "threads").items():
+        layers = by(group, "layer")
+        rows = {layer: times(found) for (layer,), found in layers.items()}
+        ours = {layer: next(one for one in found if one["contestant"] == OURS) for (layer,), found in layers.items()}
+        share = {layer: f"{100 * one['flops'] / one['median'] / one['peak_flops']:.0f}" for layer, one in ours.items()}
+        parts.append(f"### {residency}, threads {threads}, microseconds\n\n{beside(rows, 1e6, 'layer', share)}")
+        name = f"benchmarks-{residency}-{threads}"
+        plots.ratios(folder / f"{name}-peers.svg", {layer: found[OURS] / best_other(found)[1] for layer, found in rows.items()})
+        levels = documents[0]["machine_info"]["levels"]
+        plots.roofline(folder / f"{name}-roofline.svg", list(ours.values()), levels, threads)
+        parts.append(f"\n![time against the best peer]({name}-peers.svg)\n![roofline]({name}-roofline.svg)\n\n")
+    return "".join(parts).rstrip("\n") + "\n"
+
+
+def networks(documents: list[dict], folder: Path) -> str:
+    groups = by(entries(documents), "network", "threads")
+    rows = {f"{network}, threads {threads}": times(found) for (network, threads), found in groups.items()}
+    return f"Milliseconds of a whole network with the same random weights.\n\n{beside(rows, 1e3, 'network')}"
+
+
+def kernels(documents: list[dict], folder: Path) -> str:
+    lines: list[Row] = [["layer", "tiles", "pick", "us", "best", "us", "pick / best"]]
+    ratios = []
+    for (layer, residency), found in by(entries(documents), "layer", "residency").items():
+        pick = next(one for one in found if one["is_pick"])
+        best = min(found, key=lambda one: one["median"])
+        ratios.append(pick["median"] / best["median"])
+        ends = [f"{1e6 * pick['median']:.4g}", best["plan"], f"{1e6 * best['median']:.4g}", f"{ratios[-1]:.3f}"]
+        lines.append([f"{layer}, {residency}", f"{len(found)}", pick["plan"], *ends])
+    lines.append(["geometric mean", *[""] * 5, f"{geometric_mean(ratios):.3f}"])
+    return f"The planner's pick among all tiles of all kernels: the least of many noisy medians favours the best.\n\n{table(lines)}"
+
+
+def calls(documents: list[dict], folder: Path) -> str:
+    lines: list[Row] = [["layer and way", "call, ns", "above its launch, ns"]]
+    for document in documents:
+        for one in document["benchmarks"]:
+            if above := one["extra_info"].get("above_launch_seconds"):
+                title = f"{one['group']}, {one['params']['way']}"
+                lines.append([title, f"{1e9 * one['stats']['median']:.0f}", f"{1e9 * max(0.0, above):.0f}"])
+    return f"Layers so small that the kernel takes next to nothing.\n\n{table(lines)}"
+
+
+def cold_start(documents: list[dict], folder: Path) -> str:
+    lines: list[Row] = [["fresh process", "median ms", "least ms", "compilations", "peak MB"]]
+    for one in entries(documents):
+        memory = f"{one['peak_bytes'] / 2**20:.0f}"
+        lines.append([one["what"], f"{1e3 * one['median']:.0f}", f"{1e3 * one['min']:.0f}", f"{one['compilations']}", memory])
+    return f"{table(lines)}"
+
+
+def verify(documents: list[dict], folder: Path) -> str:
+    names = ("profile", "residency", "threads", "layers", "tuned")
+    lines: list[Row] = [[*names, "gain, geometric mean", "least gain", "noise, median", "noise, largest", "slower"]]
+    for document in documents:
+        for one in document["profiles"]:
+            numbers = [f"{one[name]:.3f}" for name in ("gain", "least")]
+            noises = [f"{100 * one[name]:.1f} %" for name in ("noise", "largest_noise")]
+            lines.append([*(f"{one[name]}" for name in names), *numbers, *noises, f"{len(one['slower'])}"])
+    return (
+        "Every layer that got another plan than its default, measured again beside it, in turns; the others count as 1. Noise: how far the "
+        "default is from itself, measured likewise. Slower: by more than that in the same samples, and by more than 1 %, twice.\n\n"
+        f"{table(lines)}"
+    )
+
+
+def regret(documents: list[dict], folder: Path) -> str:
+    lines: list[Row] = [["layer", "residency", "threads", "plans", "measured", "gain", "best gain", "regret"]]
+    for document in documents:
+        for one in document["layers"]:
+            facts = [one["layer"], document["residency"], f"{document['threads']}", f"{one['plans']}", f"{one['trials']}"]
+            lines.append([*facts, *(f"{one[name]:.3f}" for name in ("gain", "best", "regret"))])
+        lines.append(["geometric mean", *[""] * 6, f"{geometric_mean([one['regret'] for one in document['layers']]):.3f}"])
+    return f"The tuner's plan against the best of all plans of the same space, measured exhaustively.\n\n{table(lines)}"
+
+
+SECTIONS: dict[str, tuple[str, Callable[[list[dict], Path], str]]] = {
+    "test_networks": ("Whole networks", networks),
+    "test_peers": ("Layers of MobileNetV1 beside the peers", peers),
+    "test_kernels": ("Kernels", kernels),
+    "test_calls": ("Calls", calls),
+    "test_cold_start": ("Cold start and memory", cold_start),
+    "verify": ("Tuned layers, measured again", verify),
+    "regret": ("Regret", regret),
+}
+
+if __name__ == "__main__":
+    main()
