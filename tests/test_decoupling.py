@@ -5,12 +5,12 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from models import MODELS
 
 import fastdw
 from fastdw.cli import main
 from fastdw.networks import ARCHITECTURES, Graph, read_tflite
 from fastdw.networks.layers import Conv2D
-from tests.networks.conftest import MODELS
 
 ORDERS = ("depthwise_first", "pointwise_first")
 EXACT = 1e-5

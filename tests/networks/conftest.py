@@ -1,14 +1,12 @@
 """Where the real models are, and which of them a test needs."""
 
-import os
 import sys
 from pathlib import Path
 
 import pytest
+from models import MODELS
 
-ROOT = Path(__file__).parents[2]
-sys.path.append(str(ROOT))  # for bench, which writes models; the fastdw under test stays the one that comes first
-MODELS = Path(os.environ.get("FASTDW_MODELS") or ROOT / "../shared/models").resolve()
+sys.path.append(str(Path(__file__).parents[2]))  # for bench, which writes models; the fastdw under test stays the one that comes first
 
 
 @pytest.fixture(scope="session")

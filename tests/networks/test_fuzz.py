@@ -6,7 +6,7 @@ from collections import Counter
 
 import fuzz
 import pytest
-from conftest import MODELS
+from models import MODELS
 from mutations import corpus, damaged
 
 N_FILES = 400
