@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from statistics import geometric_mean
@@ -50,7 +51,7 @@ def origin(documents: list[dict]) -> str:
     where = dict.fromkeys(
         f"{one['cpu']}, {one['lanes']} lanes, {one['cores']} cores; commit {one['commit']}, {one['date'][:10]}" for one in facts
     )
-    commands = "\n".join(dict.fromkeys(document["command"] for document in documents))
+    commands = "\n".join(dict.fromkeys(re.sub(r"(?<=[= ,])/[^ ,]*/", "", document["command"]) for document in documents))
     versions = {name: version for one in facts for name, version in (one["versions"] | one.get("peers", {})).items() if version}
     return f"```sh\n{commands}\n```\n\n{'; '.join(where)}; {', '.join(map(' '.join, versions.items()))}.\n"
 
@@ -136,7 +137,7 @@ def kernels(documents: list[dict], folder: Path) -> str:
 def calls(documents: list[dict], folder: Path) -> str:
     lines: list[Row] = [["layer and way", "call, ns", "above its launch, ns"]]
     for document in documents:
-        for one in document["benchmarks"]:
+        for one in sorted(document["benchmarks"], key=lambda one: str(one["group"])):
             if above := one["extra_info"].get("above_launch_seconds"):
                 title = f"{one['group']}, {one['params']['way']}"
                 lines.append([title, f"{1e9 * one['stats']['median']:.0f}", f"{1e9 * max(0.0, above):.0f}"])
