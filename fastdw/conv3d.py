@@ -12,11 +12,11 @@ import numpy as np
 
 from fastdw import arguments
 from fastdw.arguments import error, shown
-from fastdw.call import refuse_overlap
-from fastdw.functional import depthwise_conv2d, pack_depthwise
-from fastdw.gather import check_writable
+from fastdw.call import plan_of, refuse_overlap
+from fastdw.functional import depthwise_conv2d
+from fastdw.gather import check_finite, check_writable, gather
 from fastdw.packing import aligned_empty, aligned_zeros
-from fastdw.problem import out_extent, same_padding, span
+from fastdw.problem import DEPTHWISE, out_extent, same_padding, span
 
 VOLUME = "[batch, depth, height, width, channels]"
 WEIGHT = "[kernel_d, kernel_h, kernel_w, channels, multiplier] or [kernel_d, kernel_h, kernel_w, channels]"
@@ -33,7 +33,7 @@ def depthwise_conv3d(x, weight, bias=None, *, stride=1, padding="valid", dilatio
     y[n, h, i, j, c*m + k] = act(bias[c*m + k] + sum over o, p, q of
         x[n, h*sd + o*dd - front, i*sh + p*dh - top, j*sw + q*dw - left, c] * weight[o, p, q, c, k])
 
-    Two planes of the result are allocated for the length of the call.
+    Two planes of the result are allocated for the length of the call, and a weight that is not contiguous is copied.
 
     Args:
       x: float32 [batch, depth, height, width, channels]; channel stride 1, other strides free. May hold anything.
@@ -57,18 +57,21 @@ def depthwise_conv3d(x, weight, bias=None, *, stride=1, padding="valid", dilatio
     stride, dilation = _three(stride, "stride"), _three(dilation, "dilation")
     sides = _sides(padding, x.shape[1:4], weight.shape[:3], stride, dilation)
     shape = _out_shape(x.shape, weight.shape, stride, sides, dilation)
-    if out is None:
-        out = aligned_empty(shape)
-    else:
+    window: dict[str, Any] = {"stride": stride[1:], "padding": sides[1:], "dilation": dilation[1:], "threads": threads}
+    filters = np.ascontiguousarray(weight)
+    check_finite(filters, "weight")
+    if out is not None:
         check_writable(out)
         if out.shape != shape:
             raise error("out", f"shape {shown(out.shape)}", f"{shape}, the shape of the result")
-        refuse_overlap(out, x=x, weight=weight)
-        if isinstance(bias, np.ndarray):
-            refuse_overlap(out, bias=bias)
+    first = None if out is None else out[:, 0]
+    request, _, _, bias, _, _ = gather(DEPTHWISE, x[:, 0], filters[0], bias, activation=activation, out=first, **window)
+    plan_of(request)
+    if out is None:
+        out = aligned_empty(shape)
+    else:
+        refuse_overlap(out, x=x, weight=weight, **({} if bias is None else {"bias": bias}))
 
-    window: dict[str, Any] = {"stride": stride[1:], "padding": sides[1:], "dilation": dilation[1:], "threads": threads}
-    filters = [pack_depthwise(plane) for plane in weight]
     partial = [aligned_empty((shape[0], *shape[2:])) for _ in range(min(2, len(filters) - 1))]
     for plane in range(shape[1]):
         taps = _taps_inside(plane, x.shape[1], len(filters), stride[0], sides[0][0], dilation[0])

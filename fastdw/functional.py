@@ -32,7 +32,8 @@ from fastdw import arguments, fused, gather_blocks, planner, profile_files
 from fastdw.call import plan_of
 from fastdw.gather import forget_calls, gather, pack, run
 from fastdw.kernels.spec import BlockPlan, Plan
-from fastdw.packing import PackedWeight
+from fastdw.notices import LOG
+from fastdw.packing import PackedWeight, flushed
 from fastdw.problem import CONV, DENSE, DEPTHWISE, POINTWISE, POOL
 from fastdw.request import contiguous
 
@@ -270,16 +271,24 @@ def explain(function: Callable, *args, **keywords) -> Plan | BlockPlan:
 
     Returns:
       The plan, with a readable repr: kernel, tile, blocking, why, flops, bytes, scratch. For several convolutions their plans,
-      the strips in which they run, and the scratch between them.
+      the strips in which they run, and the scratch between them. A weight that holds subnormal numbers is told as a warning.
     """
     kind = kind_of(function)
     given = inspect.signature(function).bind(*args, **keywords).arguments
     if isinstance(given["x"], (tuple, list)):
         given["x"] = contiguous(tuple(arguments.integer(extent, "x", 1) for extent in given["x"]))
     given = as_images(function, given)
-    if kind in BLOCKS:
-        return fused.plan_of(BLOCKS[kind](**given).requests)
-    return plan_of(gather(kind, **given)[0])[0]
+    plan = fused.plan_of(BLOCKS[kind](**given).requests) if kind in BLOCKS else plan_of(gather(kind, **given)[0])[0]
+    _warn_of_subnormals(given)
+    return plan
+
+
+def _warn_of_subnormals(given: dict[str, Any]) -> None:
+    for name, weight in given.items():
+        if name.endswith("weight") and weight is not None:
+            values = weight.data if isinstance(weight, PackedWeight) else arguments.array(weight, name)
+            if (values != flushed(values)).any():
+                LOG.warning("%s: holds subnormal numbers, which slow x86 down many times: pack it with flush_subnormals=True", name)
 
 
 def use_profile(profile: str | PathLike | None) -> None:

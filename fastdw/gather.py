@@ -104,17 +104,17 @@ def _weight(kind: str, weight: Any, name: str) -> tuple[np.ndarray, Weight]:
         strides = (
             contiguous(weight.shape).strides if 1 in weight.shape else weight.strides
         )  # NumPy's of an axis of length 1 may be anything
-    _check_finite(weight, name)
+    check_finite(weight, name)
     return weight, Weight(weight.shape, strides)
 
 
 def _bias(bias: Any, name: str) -> np.ndarray:
     bias = np.ascontiguousarray(arguments.array(bias, name))
-    _check_finite(bias, name)
+    check_finite(bias, name)
     return bias
 
 
-def _check_finite(values: np.ndarray, name: str) -> None:
+def check_finite(values: np.ndarray, name: str) -> None:
     if values.ndim == 2 and not values.flags.c_contiguous:
         finite = all(_compiled_finite()(row, row.size) for row in values)
     else:

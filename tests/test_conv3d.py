@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import fastdw
+from fastdw import conv3d
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((2, 6, 9, 8, 16), np.float32)
@@ -96,3 +97,10 @@ def test_wrong_arguments(changes, error, message):
     with pytest.raises(error, match=message) as caught:
         fastdw.depthwise_conv3d(**({"x": X, "weight": W} | changes))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("changes", [changes for changes, *_ in WRONG], ids=lambda changes: "-".join(changes))
+def test_nothing_is_computed_when_a_call_is_refused(changes, monkeypatch):
+    monkeypatch.setattr(conv3d, "depthwise_conv2d", lambda *arrays, **keywords: pytest.fail("computed a plane first"))
+    with pytest.raises((TypeError, ValueError)):
+        fastdw.depthwise_conv3d(**({"x": X, "weight": W} | changes))

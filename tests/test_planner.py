@@ -149,6 +149,17 @@ def test_explain_says_why_only_the_reference_kernel_serves():
     assert "2 output channels" in repr(plan)
 
 
+def test_explain_warns_of_subnormal_weights(caplog):
+    weight = ones(3, 3, 16)
+    weight[1, 1, 5] = 1e-40
+    fastdw.explain(fastdw.separable_conv2d, (1, 9, 9, 16), ones(3, 3, 16), ones(16, 8))
+    fastdw.explain(fastdw.depthwise_conv2d, (1, 9, 9, 16), fastdw.pack_depthwise(weight, flush_subnormals=True))
+    assert not caplog.messages
+    for one in (weight, fastdw.pack_depthwise(weight)):
+        fastdw.explain(fastdw.separable_conv2d, (1, 9, 9, 16), one, ones(16, 8))
+    assert [message.partition(":")[0] for message in caplog.messages] == ["depthwise_weight"] * 2
+
+
 def test_explain_states_strips_and_scratch_of_a_block():
     few = fastdw.explain(fastdw.separable_conv2d, (2, 9, 8, 16), ones(3, 3, 16), ones(16, 2), stride=2, padding="same", threads=1)
     assert few.scratch_bytes == 4 * 2 * 5 * 4 * 16, "the whole image: a stage has no vectorised kernel"
