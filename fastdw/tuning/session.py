@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ NETWORK_SHARE = 0.1  # of the budget, for whole networks before and after
 SECOND_SHARE = 0.15  # of the budget, for a second look at what was found quicker
 SECOND_ROUNDS = 16
 NETWORK_ROUNDS = 60
+LEAST_SHARE = 0.2  # of a problem's even share of the budget, that it is given in any case
 CROWDED = 0.5  # of what threads bring that have cores of their own
 THROTTLED = 1.15  # times the pace at the beginning
 WORKER_ERRORS = (WorkerDied, WorkerFailed, WorkerSilent)
@@ -125,11 +127,17 @@ class Session:
         return self.report
 
     def tune(self, wanted: Sequence[tuple[Problem, int, int]], reserve: float) -> None:
+        """Each problem gets an even share of what is left, less what problems have taken beyond the time they were given."""
+        reserved = reserve * self.settings.budget_seconds
+        beyond = [0.0]
         for index, (problem, threads, count) in enumerate(wanted):
-            left = self.seconds_left() - reserve * self.settings.budget_seconds
+            left = self.seconds_left() - reserved
             if left <= 0:
                 break
-            row = self.tune_one(problem, threads, count, left / (len(wanted) - index))
+            share = left / (len(wanted) - index)
+            given = max(LEAST_SHARE * share, share - statistics.fmean(beyond))
+            row = self.tune_one(problem, threads, count, given)
+            beyond.append(max(0.0, left - (self.seconds_left() - reserved) - given))
             self.report.rows.append(row)
             if row.entry:
                 self.keep(row.entry)

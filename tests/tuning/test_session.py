@@ -142,6 +142,14 @@ def test_the_budget_does_not_count_compiling_and_ends_the_run(path):
     assert run.clock() - run.worker.compile_seconds < 2.0
 
 
+def test_a_short_budget_is_shared_by_all_layers(path):
+    layers = [problem(f"pointwise 14x14x{channels} out=128") for channels in range(32, 96, 4)]
+    run = session(path, budget=7.0)
+    report = run.run(asked(*layers))
+    assert all(row.entry for row in report.rows)
+    assert run.clock() - run.worker.compile_seconds < 8.0
+
+
 def test_no_budget_measures_nothing_and_writes_nothing(path):
     worker = FakeWorker()
     report = session(path, 0.0, worker).run(asked(), "net", "net")
