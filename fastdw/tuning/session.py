@@ -108,12 +108,12 @@ class Session:
                 self.first_pace = self.worker.call("pace")
                 for threads in self.settings.threads:
                     self.report.peak_flops[threads] = self.worker.call("peak", threads=threads)
-                    if threads > 1 and self.worker.call("settle", threads=threads) < CROWDED:
-                        self.report.messages.append(f"threads {threads}: other programs use the cores; their times say little")
                 self.worker.count()
                 self.begun, self.compiled_before = self.clock(), self.worker.compile_seconds
                 self.tune(wanted, reserve=SECOND_SHARE + (NETWORK_SHARE if network else 0.0))
                 self.look_again()
+                if self.worker.call("usual_spread") < CROWDED:
+                    self.report.messages.append("other programs used the cores: times with more than one thread say little")
                 if network:
                     self.time_network(network, name)
         except KeyboardInterrupt:

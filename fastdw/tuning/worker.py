@@ -13,6 +13,7 @@ import math
 import os
 import pickle
 import signal
+import statistics
 import sys
 import time
 from typing import Any
@@ -40,6 +41,7 @@ class Worker:
 
     def __init__(self) -> None:
         self.compile_seconds = 0.0
+        self.spreads: list[float] = []
         self.arena = Arena(arena_bytes())
 
     def pace(self) -> float:
@@ -67,7 +69,12 @@ class Worker:
                 break
             time.sleep(SLEEP_SECONDS)
             spread = max(spread, probes.spread(threads))
+        self.spreads.append(spread)
         return spread
+
+    def usual_spread(self) -> float:
+        """The median of what settling has reached."""
+        return statistics.median(self.spreads or [1.0])
 
     def peak(self, threads: int) -> float:
         from fastdw import probes
