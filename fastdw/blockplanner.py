@@ -1,7 +1,8 @@
 """Whether convolutions in a row are computed strip by strip, and in what strips: the choice for fused blocks. It never times.
 
-Strips pay where what lies between the stages would leave the cache: so a strip is as many rows as keep it there. They do not
-where a range of rows holds so few pixels that the weights, which every range reads, weigh more than the pixels.
+Strips pay where what lies between the stages would leave the second-level cache: so a strip is as many rows as keep it there.
+They do not where it stays there anyway, nor where a range of rows holds so few pixels that the weights, which every range
+reads, weigh more than the pixels. Each thread has one range: it computes rows that its neighbour has too.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from fastdw.planner import candidates
 from fastdw.problem import POINTWISE, Problem
 
 LEAST_PIXELS = 96  # of a range of rows
-TASKS_A_THREAD = 2
 L2_SHARE = 0.5
+OUT_OF_L2 = 1.5  # as much between the stages, in sizes of the cache, leaves it
 L2_BYTES = 512 << 10  # where it is not known
 
 
@@ -34,15 +35,19 @@ def plan_block(
 
 def apart(problems: tuple[Problem, ...], plans: tuple[Plan, ...], dense: bool, threads: int, reason: str = "") -> BlockPlan:
     """One stage after the other."""
-    between = sum(-(-4 * math.prod(problem.out_shape) // ALIGNMENT) * ALIGNMENT for problem in problems[:-1])
-    return BlockPlan(plans, None, threads, reason, between)
+    return BlockPlan(plans, None, threads, reason, bytes_between(problems))
+
+
+def bytes_between(problems: tuple[Problem, ...]) -> int:
+    """Of the images between the stages."""
+    return sum(-(-4 * math.prod(problem.out_shape) // ALIGNMENT) * ALIGNMENT for problem in problems[:-1])
 
 
 def space(problems: tuple[Problem, ...], dense: bool, threads: int, machine: Machine) -> Iterator[BlockPlan]:
     """Every plan in strips: the tuning space beside the plans of the stages one after the other."""
     rows = problems[-1].out_height
     for strip_rows in strip_sizes(rows):
-        for chunks in sorted({1, threads, TASKS_A_THREAD * threads, 2 * TASKS_A_THREAD * threads}):
+        for chunks in sorted({1, threads, 2 * threads}):
             plan = in_strips(problems, Cut(chunks, strip_rows), dense, threads, machine)
             if plan is not None:
                 yield plan
@@ -57,22 +62,22 @@ def strip_sizes(rows: int) -> list[int]:
 def _strips(problems: tuple[Problem, ...], dense: bool, threads: int, machine: Machine) -> BlockPlan | str:
     """The plan in strips, or why there is none."""
     last = problems[-1]
-    pixels = last.out_height * last.out_width
-    chunks = min(TASKS_A_THREAD * threads, pixels // LEAST_PIXELS) // threads * threads if threads > 1 else 1
-    if chunks == 0:
-        return f"{pixels} pixels, too few for ranges of {LEAST_PIXELS} for each of {threads} threads"
-    most = L2_SHARE * (machine.l2_bytes or L2_BYTES)
+    range_pixels = last.out_height * last.out_width // threads
+    if threads > 1 and range_pixels < LEAST_PIXELS:
+        return f"{range_pixels} pixels for each of {threads} threads, fewer than {LEAST_PIXELS}"
+    cache_bytes = machine.l2_bytes or L2_BYTES
+    between = bytes_between(problems)
+    if between < OUT_OF_L2 * cache_bytes * threads:
+        return f"{between:,} bytes between them, which the cache holds"
     found: BlockPlan | str = "a stage has no vectorised kernel, or too few rows for its tiles"
-    for strip_rows in strip_sizes(last.out_height // chunks):
-        plan = in_strips(problems, Cut(chunks, strip_rows), dense, threads, machine)
+    for strip_rows in strip_sizes(last.out_height // threads):
+        plan = in_strips(problems, Cut(threads, strip_rows), dense, threads, machine)
         if plan is None:
             continue
-        if plan.scratch_bytes > most * threads:
+        if plan.scratch_bytes > L2_SHARE * cache_bytes * threads:
             each = plan.scratch_bytes // threads
             return found if isinstance(found, BlockPlan) else f"strips of {each:,} bytes, which the cache does not hold"
         found = plan
-    if isinstance(found, BlockPlan) and found.cut == Cut(1, last.out_height):
-        return "one strip would be the whole image"
     return found
 
 

@@ -63,7 +63,7 @@ def test_any_strips_give_the_same_bits(call, start, monkeypatch):
     assert n_plans > CHUNK
 
 
-X = np.random.default_rng(0).standard_normal((2, 30, 29, 24), np.float32)
+X = np.random.default_rng(0).standard_normal((2, 70, 69, 24), np.float32)
 WEIGHTS = [np.random.default_rng(k).standard_normal(shape, np.float32) for k, shape in enumerate([(24, 96), (3, 3, 96), (96, 24)])]
 BIASES = [np.random.default_rng(k).standard_normal(shape, np.float32) for k, shape in enumerate([(96,), (96,), (24,)])]
 
@@ -101,7 +101,7 @@ def test_a_prepared_block_runs_in_several_threads_at_once():
     ("changes", "message"),
     [
         ({"residual": 1}, r"^residual: got 1; expected True or False"),
-        ({"stride": 2, "residual": True}, r"^residual: got shape \(2, 30, 29, 24\); expected \(2, 15, 15, 24\)"),
+        ({"stride": 2, "residual": True}, r"^residual: got shape \(2, 70, 69, 24\); expected \(2, 35, 35, 24\)"),
         ({"expand_weight": None, "expand_bias": BIASES[0]}, r"^expand_bias: got an array; expected None"),
         ({"expand_weight": WEIGHTS[2]}, r"^expand_weight: got 96 input channels; expected 24"),
         ({"project_weight": WEIGHTS[0]}, r"^project_weight: got 24 input channels; expected 96"),

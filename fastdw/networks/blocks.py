@@ -14,8 +14,8 @@ from fastdw.prepared import BlockLayer
 from fastdw.problem import DEPTHWISE, POINTWISE
 from fastdw.request import contiguous
 
-# What may be a block, the longest first: an inverted residual, a separable convolution, what stands before squeeze and excitation.
-PATTERNS = ((POINTWISE, DEPTHWISE, POINTWISE), (DEPTHWISE, POINTWISE), (POINTWISE, DEPTHWISE))
+# What may be a block, the longest first: an inverted residual, a separable convolution.
+PATTERNS = ((POINTWISE, DEPTHWISE, POINTWISE), (DEPTHWISE, POINTWISE))
 
 
 @dataclass(frozen=True, eq=False)
