@@ -166,13 +166,13 @@ class CoreClass:
 
 
 def core_classes(root: Path = Path("/")) -> list[CoreClass]:
-    """The cores of the machine by class, whether this process may use them or not; the quickest class first."""
+    """The cores of the machine by class, usable or not; the quickest class first, those that issue in order last."""
     found: dict[tuple[str, int | None], list[int]] = {}
     for core, model in core_models(_read(root / "proc/cpuinfo")).items():
         kilohertz = _read(root / f"sys/devices/system/cpu/cpu{core}/cpufreq/cpuinfo_max_freq").strip()
         found.setdefault((model, int(kilohertz) // 1000 if kilohertz.isdigit() else None), []).append(core)
     classes = [CoreClass(model, megahertz, tuple(cores)) for (model, megahertz), cores in found.items()]
-    return sorted(classes, key=lambda one: -(one.megahertz or 0))
+    return sorted(classes, key=lambda one: (_ARM_CORES.get(one.model) in _IN_ORDER, -(one.megahertz or 0)))
 
 
 def reported_caches(root: Path = Path("/")) -> dict[int, int]:
@@ -192,14 +192,22 @@ def _cache_bytes(level: int, root: Path) -> int | None:
     return min(sizes, default=None)
 
 
+def _name(cpuinfo: str, root: Path, models: tuple[str, ...]) -> str:
+    """Of the board where the system tells, else of the CPU; on Arm's, whose cores have numbers alone, those of its cores."""
+    board = _first(r"^Model\s*:(.*)$", cpuinfo) or _read(root / "sys/firmware/devicetree/base/model").strip("\0 \n")
+    name = _first(r"^model name\s*:(.*)$", cpuinfo) or ""
+    cores = " and ".join(_ARM_CORES.get(model, model) for model in models)
+    return board or (cores if not name or name.startswith("ARMv") else name)
+
+
 def detect(root: Path = Path("/")) -> Machine:
     """The machine whose /proc and /sys lie under root."""
     architecture = {"AMD64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platform.machine())
     cpuinfo = _read(root / "proc/cpuinfo")
-    name = os.environ.get("NUMBA_CPU_NAME") or _first(r"^(?:model name|Model)\s*:(.*)$", cpuinfo) or platform.processor() or architecture
+    models = tuple(sorted({model for model in core_models(cpuinfo).values() if model}))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     caches = root / "sys/devices/system/cpu"
-    models = tuple(sorted({model for model in core_models(cpuinfo).values() if model}))
+    name = os.environ.get("NUMBA_CPU_NAME") or _name(cpuinfo, root, models) or platform.processor() or architecture
     return Machine(name, architecture, _features(cpuinfo, architecture), cores, _cache_bytes(1, caches), _cache_bytes(2, caches), models)
 
 

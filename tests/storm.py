@@ -28,7 +28,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 LAYERS = ("omp", "workqueue", "tbb")
-CHILD_SECONDS = 60  # a child that takes longer hangs
+CHILD_SECONDS, POLL_SECONDS = 120, 0.005  # a child that takes longer hangs
 STORM_SECONDS = 600
 NOT_LOADED = 3  # the exit code of a storm whose threading layer Numba cannot load
 
@@ -168,10 +168,12 @@ def in_child(mixed: dict[str, Callable], seed: int) -> dict[str, int]:
         finally:
             os._exit(code)
     os.close(writing)
-    deadline = time.monotonic() + CHILD_SECONDS
-    while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < deadline:
-        time.sleep(0.005)
-    if ended == (0, 0):
+    for _ in range(int(CHILD_SECONDS / POLL_SECONDS)):  # counted, not timed: both may be stopped for a while
+        ended = os.waitpid(child, os.WNOHANG)
+        if ended != (0, 0):
+            break
+        time.sleep(POLL_SECONDS)
+    else:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         raise AssertionError("a forked child hangs")
@@ -265,7 +267,7 @@ def damage(file: Path, luck: random.Random) -> int:
 
 
 def finished(run: subprocess.Popen) -> dict:
-    printed, complained = run.communicate(timeout=CHILD_SECONDS)
+    printed, complained = run.communicate(timeout=STORM_SECONDS)
     assert run.returncode == 0, f"ended with {run.returncode}\n{complained}"
     return json.loads(printed)
 
