@@ -21,6 +21,7 @@ from fastdw.tile import TileShape
 # Below this much work a second thread costs more than it brings: a launch is about a microsecond.
 PARALLEL_FLOPS = {DEPTHWISE: 500_000}
 PARALLEL_FLOPS_OTHERWISE = 2_000_000
+IN_PROGRAM = 1 / 16  # of that much work where threads are already there
 
 
 def candidates(problem: Problem, machine: Machine) -> tuple[list[KernelSpec], list[str]]:
@@ -41,6 +42,20 @@ def plan(problem: Problem, threads: int = 1, machine: Machine | None = None) -> 
     if _asked is not None:
         _asked.append((problem, threads))
     return _plan(problem, threads, machine or host())
+
+
+def plan_in_program(problem: Problem, threads: int = 1) -> Plan:
+    """The plan for a problem as a step of a program, whose threads share smaller work too."""
+    found = plan(problem, threads)
+    if found.threads == 1 < threads and 2 * problem.multiply_adds >= IN_PROGRAM * parallel_flops(problem):
+        shape, blocking = registry()[found.kernel].choose(problem, host(), threads)
+        if shape == found.shape:
+            return replace(found, blocking=blocking, threads=threads)
+    return found
+
+
+def parallel_flops(problem: Problem) -> int:
+    return PARALLEL_FLOPS.get(problem.kind, PARALLEL_FLOPS_OTHERWISE)
 
 
 _asked: list[tuple[Problem, int]] | None = None
@@ -82,8 +97,7 @@ def default_plan(problem: Problem, threads: int, machine: Machine) -> Plan:
     reason = "default"
     if spec.is_reference:
         reason = f"no vectorised kernel: {'; '.join(refusals)}"
-    flops = 2 * problem.multiply_adds
-    if flops < PARALLEL_FLOPS.get(problem.kind, PARALLEL_FLOPS_OTHERWISE):
+    if 2 * problem.multiply_adds < parallel_flops(problem):
         threads = 1
     shape, blocking = spec.choose(problem, machine, threads)
     return Plan(problem, spec.name, shape, blocking, threads, reason)

@@ -13,7 +13,7 @@ from fastdw.call import Call, Step, bind
 from fastdw.gather_blocks import Stages
 from fastdw.kernels.spec import BlockPlan, Plan
 from fastdw.packing import BLANK, PackedWeight, aligned_empty
-from fastdw.planner import check_strict
+from fastdw.planner import check_strict, plan_in_program
 from fastdw.problem import DENSE, POINTWISE, POOL
 from fastdw.request import Request, Strided, contiguous, problem_of, strided
 
@@ -102,7 +102,8 @@ class Layer(PreparedCall):
     def steps(self) -> Steps:
         """The layer on contiguous arrays as steps of a program, with the arrays they need but x, residual and out."""
         names = ("x", "weight", "bias", "out")
-        step = fused.step_of(self._usual, {name: (name, 0) for name in names})
+        bound = bind(self._request, plan_in_program)
+        step = fused.step_of(bound, {name: (name, 0) for name in names})
         return ((step, {"weight": self._weight, "bias": self._bias_or_blank}),)
 
     def _bind(self, x: Strided, residual: Strided | None, out: Strided | None) -> Callable[..., np.ndarray]:
