@@ -61,6 +61,11 @@ class Machine:
         return 8 if "avx2" in self.features else 4
 
     @property
+    def is_halved(self) -> bool:
+        """Vectors of 16 pass through the units in two halves, so that 8 lanes compute as much: Zen 4."""
+        return self.lanes == 16 and (self.name == "znver4" or any(model.startswith("25-") for model in self.models))
+
+    @property
     def registers(self) -> int:
         """Vector registers."""
         return 32 if self.lanes == 16 or self.architecture == "aarch64" else 16

@@ -76,7 +76,7 @@ def lay_depthwise(weight: np.ndarray) -> PackedWeight:
 class Panels:
     """How columns are cut into panels of vecs vectors of lanes; the last panel steps back to end with the last column.
 
-    Where one panel is wider than the columns its two vectors overlap: 24 columns are the vectors [0, 16) and [8, 24).
+    Where one panel is wider than the columns its last vector steps back: 24 columns are the vectors [0, 16) and [8, 24).
     """
 
     columns: int
@@ -97,14 +97,14 @@ class Panels:
         return max(0, self.columns - self.width)
 
     @property
-    def vec_columns(self) -> int:
-        """Columns from one vector to the next."""
-        return self.lanes if self.columns >= self.width else self.columns - self.lanes
+    def last_vec(self) -> int:
+        """Columns from the first vector of a panel to its last; those between follow each other."""
+        return min(self.width, self.columns) - self.lanes
 
     def indices(self) -> np.ndarray:
         """The column of every panel's every element: [count, width]."""
         starts = np.minimum(np.arange(self.count) * self.width, self.last)
-        vectors = starts[:, None] + np.arange(self.vecs) * self.vec_columns
+        vectors = starts[:, None] + np.minimum(np.arange(self.vecs) * self.lanes, self.last_vec)
         return (vectors[:, :, None] + np.arange(self.lanes)).reshape(self.count, self.width)
 
 

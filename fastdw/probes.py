@@ -16,7 +16,7 @@ from fastdw.packing import BLANK, aligned_empty
 from fastdw.tile import Context, TileShape, load_row, outer_fma, store, view, zeros
 from fastdw.tile.shapes import ARRAYS, CONTEXT_FIELDS
 
-CONTEXT = Context("rounds", "vec_step", "bytes")
+CONTEXT = Context("rounds", "bytes")
 LEAST_SECONDS = 2e-3
 SPREAD_SECONDS = 0.5e-3
 REPEAT = 10
@@ -28,11 +28,11 @@ LINE_BYTES = 64
 def multiply_add(shape, context, index):
     """`rounds` steps of a tile whose accumulators, row and factor never leave the registers."""
     c = view(CONTEXT, context)
-    row = load_row(shape, c.weight, c.vec_step)
+    row = load_row(shape, c.weight, shape.last_vec)
     acc = outer_fma(zeros(shape), c.x, 4, row)  # starts every chain with another value, so that none is computed for two
     for _ in range(c.rounds):
         acc = outer_fma(acc, c.x, 0, row)
-    store(acc, c.out + index * shape.pixels * shape.width * 4, 0, 4 * shape.width, 4 * shape.lanes)
+    store(acc, c.out + index * shape.pixels * shape.width * 4, 0, 4 * shape.width, shape.last_vec)
 
 
 @Task
@@ -42,8 +42,8 @@ def read(shape, context, index):
     acc = zeros(shape)
     for _ in range(c.rounds):
         for start in range(0, c.bytes, 4 * shape.width):
-            acc = outer_fma(acc, c.weight, 0, load_row(shape, c.x + start, c.vec_step))
-    store(acc, c.out, 0, 0, 4 * shape.lanes)
+            acc = outer_fma(acc, c.weight, 0, load_row(shape, c.x + start, shape.last_vec))
+    store(acc, c.out, 0, 0, shape.last_vec)
 
 
 @Task
@@ -119,7 +119,7 @@ def _launcher(
     from fastdw import launch
 
     template = np.zeros(CONTEXT_FIELDS + 2 * len(ARRAYS), np.int64)
-    template[:CONTEXT_FIELDS] = CONTEXT.pack({"rounds": 0, "vec_step": 4 * shape.lanes, "bytes": n_bytes})
+    template[:CONTEXT_FIELDS] = CONTEXT.pack({"rounds": 0, "bytes": n_bytes})
     rounds = CONTEXT.fields.index("rounds")
     function = task.pointer(shape)
     start = launch.serial() if threads == 1 else launch.parallel

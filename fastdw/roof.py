@@ -28,10 +28,10 @@ def multiply_add(shape, context, index):
     """The multiply-adds of a pointwise tile, on one row and one vector of the first cache."""
     c = view(CONTEXT, context)
     acc = zeros(shape)
-    row = load_row(shape, c.weight, 4 * shape.lanes)
+    row = load_row(shape, c.weight, shape.last_vec)
     for _ in range(c.rounds):
         acc = outer_fma(acc, c.x, 4, row)
-    store(acc, c.out, 0, 4 * shape.width, 4 * shape.lanes)
+    store(acc, c.out, 0, 4 * shape.width, shape.last_vec)
 
 
 class MultiplyAdds:

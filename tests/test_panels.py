@@ -12,6 +12,7 @@ from fastdw.packing import ALIGNMENT, BLANK, BLANK_ADDRESS, Panels, aligned_empt
 
 MACHINES = [
     Machine("avx512", "x86_64", frozenset({"fma", "avx2", "avx512f", "avx512vl"}), 2, None, None),
+    Machine("zen 4", "x86_64", frozenset({"fma", "avx2", "avx512f", "avx512vl"}), 2, None, None, ("25-17",)),
     Machine("avx2", "x86_64", frozenset({"fma", "avx2"}), 2, None, None),
     Machine("sse", "x86_64", frozenset({"sse2"}), 2, None, None),
     Machine("neon", "aarch64", frozenset({"asimd"}), 2, None, None),
@@ -55,7 +56,7 @@ def test_blank_is_zero_aligned_and_read_only():
 # ---- panels ----
 @pytest.mark.parametrize("machine", MACHINES, ids=lambda machine: machine.name)
 def test_panels_cover_every_column_and_no_other(machine):
-    for columns in [*range(4, 200), 1000, 1001]:
+    for columns in [*range(1, 200), 1000, 1001]:
         panels = panels_for(columns, machine)
         indices = panels.indices()
         assert indices.shape == (panels.count, panels.width)
@@ -65,25 +66,39 @@ def test_panels_cover_every_column_and_no_other(machine):
         starts = indices[:, 0]
         assert (starts[:-1] == np.arange(panels.count - 1) * panels.width).all()
         assert starts[-1] == (panels.last if panels.count > 1 else 0)
-        assert (indices[:, :: panels.lanes] == starts[:, None] + np.arange(panels.vecs) * panels.vec_columns).all()
+        follow = np.minimum(np.arange(panels.vecs) * panels.lanes, panels.last_vec)
+        assert (indices[:, :: panels.lanes] == starts[:, None] + follow).all()
 
 
 @pytest.mark.parametrize("machine", MACHINES, ids=lambda machine: machine.name)
 def test_full_vectors_wherever_columns_fill_them(machine):
     for columns in range(4, 200):
         lanes = panels_for(columns, machine).lanes
-        assert lanes == machine.lanes or 2 * lanes > columns
+        assert lanes == machine.lanes or 2 * lanes > columns or (machine.is_halved and lanes == 8)
+
+
+@pytest.mark.parametrize("machine", MACHINES, ids=lambda machine: machine.name)
+def test_no_columns_are_computed_twice_where_some_panel_divides_them(machine):
+    most = {16: 6, 8: 3, 4: 2 if not machine.is_fused else 6}[machine.lanes]
+    for columns in [vecs * machine.lanes for vecs in range(1, most + 1)]:
+        assert panels_for(columns, machine).count * panels_for(columns, machine).width == columns
+
+
+def test_eight_lanes_only_where_sixteen_take_twice_as_long():
+    avx512, zen4 = MACHINES[:2]
+    assert [(panels.vecs, panels.lanes) for panels in (panels_for(40, machine) for machine in (avx512, zen4))] == [(3, 16), (5, 8)]
+    assert panels_for(64, zen4) == panels_for(64, avx512) == Panels(64, 2, 16)
 
 
 def test_overlapping_vectors():
     panels = Panels(24, 2, 16)
-    assert (panels.count, panels.last, panels.vec_columns) == (1, 0, 8)
+    assert (panels.count, panels.last, panels.last_vec) == (1, 0, 8)
     np.testing.assert_array_equal(panels.indices(), [[*range(16), *range(8, 24)]])
 
 
 def test_last_panel_steps_back():
     panels = Panels(70, 2, 16)
-    assert (panels.count, panels.last, panels.vec_columns) == (3, 38, 16)
+    assert (panels.count, panels.last, panels.last_vec) == (3, 38, 16)
     np.testing.assert_array_equal(panels.indices()[:, 0], [0, 32, 38])
 
 

@@ -99,7 +99,7 @@ def test_plans_are_the_same_each_time():
 
 def test_the_random_problems_reach_every_kernel():
     reached = {planner.plan(problem, threads, machine).kernel for machine in MACHINES for problem, threads in problems(machine)}
-    assert reached == registry().keys()
+    assert reached >= {spec.name for spec in registry().values() if not spec.is_reference}
 
 
 def test_planning_needs_no_compiler():
@@ -144,9 +144,9 @@ def test_explain_names_kernel_tile_blocking_and_reason():
 
 
 def test_explain_says_why_only_the_reference_kernel_serves():
-    plan = fastdw.explain(fastdw.pointwise_conv2d, (1, 9, 9, 3), ones(3, 2), threads=1)
-    assert plan.kernel == "reference_pointwise"
-    assert "2 output channels" in repr(plan)
+    plan = fastdw.explain(fastdw.depthwise_conv2d, (1, 91, 91, 4), ones(91, 91, 4), threads=1)
+    assert plan.kernel == "reference_depthwise"
+    assert "91 x 91, larger than the scratch" in repr(plan)
 
 
 def test_explain_warns_of_subnormal_weights(caplog):
@@ -161,8 +161,8 @@ def test_explain_warns_of_subnormal_weights(caplog):
 
 
 def test_explain_states_strips_and_scratch_of_a_block():
-    few = fastdw.explain(fastdw.separable_conv2d, (2, 9, 8, 16), ones(3, 3, 16), ones(16, 2), stride=2, padding="same", threads=1)
-    assert few.scratch_bytes == 4 * 2 * 5 * 4 * 16, "the whole image: a stage has no vectorised kernel"
+    few = fastdw.explain(fastdw.separable_conv2d, (2, 92, 93, 4), ones(91, 91, 4), ones(4, 2), threads=1)
+    assert few.scratch_bytes == 4 * 2 * 2 * 3 * 4, "the whole image: a stage has no vectorised kernel"
     assert "one after the other" in repr(few)
     many = fastdw.explain(fastdw.inverted_residual, (1, 112, 112, 16), ones(16, 96), ones(3, 3, 96), ones(96, 24), stride=2, threads=1)
     assert 4 * 112 * 96 < many.scratch_bytes < 4 * 112 * 112 * 96 // 4, "rows of the expanded image"
@@ -171,10 +171,9 @@ def test_explain_states_strips_and_scratch_of_a_block():
 
 
 REFERENCE_ONLY = [
-    lambda: fastdw.depthwise_conv2d(ones(1, 9, 3, 3), ones(3, 3, 3)),
-    lambda: fastdw.pointwise_conv2d(ones(1, 9, 9, 3), ones(3, 2)),
-    lambda: fastdw.separable_conv2d(ones(1, 9, 9, 16), ones(3, 3, 16), ones(16, 1)),
-    lambda: fastdw.prepare(fastdw.conv2d, (1, 9, 9, 3), ones(3, 3, 3, 2)),
+    lambda: fastdw.depthwise_conv2d(ones(1, 91, 91, 4), ones(91, 91, 4)),
+    lambda: fastdw.separable_conv2d(ones(1, 91, 91, 4), ones(91, 91, 4), ones(4, 1)),
+    lambda: fastdw.prepare(fastdw.depthwise_conv2d, (1, 91, 91, 4), ones(91, 91, 4)),
 ]
 
 
@@ -182,7 +181,7 @@ REFERENCE_ONLY = [
 def test_strict_mode_refuses_the_reference_kernel_and_says_why(call, monkeypatch):
     call()
     monkeypatch.setenv("FASTDW_STRICT", "1")
-    with pytest.raises(RuntimeError, match=r"^strict mode: got .* reference kernel .*channels, fewer than"):
+    with pytest.raises(RuntimeError, match=r"^strict mode: got .* reference kernel .*larger than the scratch"):
         call()
     monkeypatch.setenv("FASTDW_STRICT", "0")
     call()

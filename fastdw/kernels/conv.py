@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from fastdw.jit import Task
 from fastdw.kernels.blocks import block_start, count_blocks
 from fastdw.kernels.epilogue import EPILOGUE, epilogue_fields, finish
-from fastdw.kernels.panels import MIN_LANES, PANEL_FIELDS, best_panel_shape, panel_blockings, panel_fields, panel_shapes
+from fastdw.kernels.panels import PANEL_FIELDS, best_panel_shape, panel_blockings, panel_fields, panel_shapes
 from fastdw.kernels.spec import Blocking, KernelSpec, Layout, Plan
 from fastdw.machine import Machine
 from fastdw.packing import BLANK_ADDRESS
@@ -79,11 +79,11 @@ def conv(shape, context, index):
                         for run in range(c.runs):
                             x = x_image + x_row * c.x_row + (first_col + run * c.dilation_col) * c.x_col
                             for _ in range(c.run_length // shape.depth):
-                                acc = outer_fma_deep(shape, acc, x, pixel_step, weight, c.weight_depth, c.weight_vec)
+                                acc = outer_fma_deep(shape, acc, x, pixel_step, weight, c.weight_depth, c.weight_last)
                                 x += 4 * shape.depth
                                 weight += shape.depth * c.weight_depth
                             for _ in range(c.run_length % shape.depth):
-                                acc = outer_fma(acc, x, pixel_step, load_row(shape, weight, c.weight_vec))
+                                acc = outer_fma(acc, x, pixel_step, load_row(shape, weight, c.weight_last))
                                 x += 4
                                 weight += c.weight_depth
                     else:
@@ -92,7 +92,7 @@ def conv(shape, context, index):
                             x = x_image + x_row * c.x_row + x_col * c.x_col
                             for _ in range(c.depth):
                                 acc = outer_fma_clipped(
-                                    acc, x, pixel_step, load_row(shape, weight, c.weight_vec), x_col, c.stride_col, c.width, c.blank
+                                    acc, x, pixel_step, load_row(shape, weight, c.weight_last), x_col, c.stride_col, c.width, c.blank
                                 )
                                 x += 4
                                 weight += c.weight_depth
@@ -100,18 +100,12 @@ def conv(shape, context, index):
                 finish(
                     shape,
                     acc,
-                    load_row(shape, c.bias + n * c.bias_channel, c.out_vec // 4 * c.bias_channel),
+                    load_row(shape, c.bias + n * c.bias_channel, c.out_last),
                     c,
-                    c.out_vec,
+                    c.out_last,
                     residual,
                     out_image + row * c.out_row + col * c.out_col + 4 * n,
                 )
-
-
-def refuses(problem: Problem, machine: Machine) -> str | None:
-    if problem.out_channels < MIN_LANES:
-        return f"{problem.out_channels} output channels, fewer than {MIN_LANES}"
-    return None
 
 
 def shapes(problem: Problem, machine: Machine) -> Iterator[TileShape]:
@@ -166,7 +160,7 @@ SPEC = KernelSpec(
     kind=CONV,
     task=conv,
     context=CONTEXT,
-    refuses=refuses,
+    refuses=lambda problem, machine: None,
     shapes=shapes,
     blockings=blockings,
     choose=choose,

@@ -24,6 +24,7 @@ from fastdw.kernels.phases import (
     grid_before,
     grid_stride,
     least_outputs,
+    mean_tiles,
     most_outputs,
     phase_addresses,
     phase_fields,
@@ -38,7 +39,6 @@ from fastdw.tile import Context, TileShape, load_row, load_taps, load_window, lo
 MAX_TAPS = 7  # filter columns that one tile takes at once
 WIDE_TAPS, NARROW_IMAGE = 5, range(8, 20)  # tiles that leave few columns over hold too few outputs there
 MAX_STRIDE = 2
-MIN_LANES = 4
 
 CONTEXT = Context(
     *EPILOGUE,
@@ -123,15 +123,13 @@ def depthwise(shape, context, index):
                             acc = slide_fma(shape, acc, window, load_taps(shape, weight, c.weight_col))
                         x += c.grid_row
                         weight += c.weight_row
-                bias = load_row(shape, c.bias + n * c.bias_channel, shape.lanes * c.bias_channel)
-                finish(shape, acc, bias, c, 4 * shape.lanes, residual + 4 * n, out + 4 * n)
+                bias = load_row(shape, c.bias + n * c.bias_channel, shape.last_vec)
+                finish(shape, acc, bias, c, shape.last_vec, residual + 4 * n, out + 4 * n)
 
 
 def refuses(problem: Problem, machine: Machine) -> str | None:
     if problem.multiplier != 1:
         return f"multiplier {problem.multiplier}"
-    if problem.channels < MIN_LANES:
-        return f"{problem.channels} channels, fewer than {MIN_LANES}"
     if problem.kernel[1] > MAX_TAPS:
         return f"{problem.kernel[1]} filter columns, more than {MAX_TAPS}"
     if problem.kernel[1] > WIDE_TAPS and least_outputs(problem, 1) in NARROW_IMAGE:
@@ -149,6 +147,7 @@ TILES = (
     *((1, 4, 4), (1, 2, 4), (1, 1, 4)),
 )
 PAIRED = 2.0  # in-order cores: what tiles of several vectors cost, whose neighbours are loaded in pairs
+DILATED = 1.2  # what several rows of few columns cost where pixels lie apart
 TOLERANCE = 1.1  # the first tile within this of the least cost is taken
 
 
@@ -184,19 +183,24 @@ def blockings(problem: Problem, shape: TileShape) -> Iterator[Blocking]:
 
 
 def cost(problem: Problem, shape: TileShape) -> float:
-    """Estimated cycles: for each tile the FMA or load units, whichever is busier, the epilogue, edges and a fixed share."""
+    """Estimated cycles: for each tile the FMA or load units, whichever is busier, the epilogue, edges and a fixed share.
+
+    Filter rows that fall beside the image for all of a tile are skipped.
+    """
     taps_high, taps_wide = problem.kernel
     window_rows = (shape.rows - 1) * grid_stride(problem, 0) + taps_high
     window_cols = (shape.cols - 1) * shape.stride + taps_wide
     outputs = shape.pixels * shape.vecs
     loads = taps_high * shape.vecs * (shape.rows * window_cols + taps_wide)
     fresh = window_rows * shape.cols * shape.stride * shape.vecs  # vectors that earlier tiles of the row have not brought to L1
-    tile_rows, tile_cols = -(-most_outputs(problem, 0) // shape.rows), -(-most_outputs(problem, 1) // shape.cols)
+    tile_rows, tile_cols = mean_tiles(problem, 0, shape.rows), mean_tiles(problem, 1, shape.cols)
     inner = max(0, tile_rows - 2) * max(0, tile_cols - 2) / (tile_rows * tile_cols)
     edge = (1 - inner) * taps_high * shape.rows * window_cols
+    beside = sum(sum(range(side // problem.dilation[0] - shape.rows + 1, 0, -shape.rows)) for side in problem.padding[0])
+    touched = 1 - min(1, beside / (tile_rows * taps_high))
     busy = max(outputs * taps_high * taps_wide, loads) / 2
     tiles = tile_rows * tile_cols * -(-problem.out_channels // shape.width)
-    return tiles * (busy + 1.5 * outputs + 0.4 * fresh + 0.5 * edge + 25)
+    return tiles * (touched * (busy + 0.4 * fresh + 0.5 * edge) + 1.5 * outputs + 25)
 
 
 def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape, Blocking]:
@@ -204,14 +208,24 @@ def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape,
 
 
 def choose_from(shapes: Iterator[TileShape], problem: Problem, machine: Machine, threads: int) -> tuple[TileShape, Blocking]:
-    costs = {shape: cost(problem, shape) * (PAIRED if machine.is_in_order and shape.vecs > 1 else 1) for shape in shapes}
-    shape = next(shape for shape in costs if costs[shape] <= TOLERANCE * min(costs.values()))
+    is_dilated = max(problem.dilation) > 1
+
+    def factor(shape: TileShape) -> float:
+        if is_dilated and shape.rows > 1 and shape.cols < 4:
+            return DILATED
+        return PAIRED if machine.is_in_order and shape.vecs > 1 else 1
+
+    costs = {shape: cost(problem, shape) * factor(shape) for shape in shapes}
+    tolerance = 1 if is_dilated else TOLERANCE
+    shape = next(shape for shape in costs if costs[shape] <= tolerance * min(costs.values()))
     rows = most_outputs(problem, 0)
     if threads > 1:
         rows = max(shape.rows, rows // max(1, 4 * threads // (phases(problem, 0) * phases(problem, 1))))
-    pixels = problem.kernel[0] * (problem.width + problem.kernel[1] - 1)  # the rows under one row of tiles stay in L1
+    width = -(-problem.width // problem.dilation[1])
+    pixels = problem.kernel[0] * (width + problem.kernel[1] - 1)  # the rows under one row of tiles stay in L1
     fitting = (machine.l1_bytes or 32 << 10) * 3 // 4 // (4 * pixels)
-    channels = max(8 * shape.lanes, 1 << fitting.bit_length() - 1 if fitting else 1)
+    least = 32 if is_dilated else 8  # vectors of a pixel, which are the only neighbours where pixels lie apart
+    channels = max(least * shape.lanes, 1 << fitting.bit_length() - 1 if fitting else 1)
     if problem.kernel[0] == 1:  # no row is read twice, and memory is fastest in order
         channels = problem.out_channels
     return shape, Blocking(rows, min(problem.out_channels, channels))

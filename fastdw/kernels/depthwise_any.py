@@ -20,7 +20,7 @@ from fastdw.kernels import depthwise
 from fastdw.kernels.blocks import block_start, count_blocks, largest_block
 from fastdw.kernels.epilogue import EPILOGUE, finish
 from fastdw.kernels.phases import PHASES, grid_before, grid_stride, least_outputs, most_outputs, phase_addresses, phase_fields, phases
-from fastdw.kernels.spec import Blocking, KernelSpec, Layout, Plan, lanes_for
+from fastdw.kernels.spec import MIN_LANES, Blocking, KernelSpec, Layout, Plan, lanes_for
 from fastdw.machine import Machine
 from fastdw.packing import BLANK_ADDRESS
 from fastdw.problem import DEPTHWISE, Problem
@@ -122,17 +122,17 @@ def depthwise_any(shape, context, index):
             source = x + row * c.grid_row
             to = strip + row * strip_row
             for col in range(left):
-                store(blank, to + col * pixel, 0, 0, 4 * shape.lanes)
+                store(blank, to + col * pixel, 0, 0, shape.last_vec)
             if right - left >= shape.cols:
                 for tile_col in range(left, right, shape.cols):
                     col = min(tile_col, right - shape.cols)
                     pixels = load_pixels(shape, source + col * c.grid_col, c.grid_col)
-                    store(pixels, to + col * pixel, 0, pixel, 4 * shape.lanes)
+                    store(pixels, to + col * pixel, 0, pixel, shape.last_vec)
             else:
                 for col in range(left, right):
-                    store(load_pixel(shape, source + col * c.grid_col), to + col * pixel, 0, 0, 4 * shape.lanes)
+                    store(load_pixel(shape, source + col * c.grid_col), to + col * pixel, 0, 0, shape.last_vec)
             for col in range(right, strip_cols):
-                store(blank, to + col * pixel, 0, 0, 4 * shape.lanes)
+                store(blank, to + col * pixel, 0, 0, shape.last_vec)
 
         for tile_row in range(row_begin, row_end, shape.rows):
             row = min(tile_row, row_end - shape.rows)
@@ -149,18 +149,16 @@ def depthwise_any(shape, context, index):
                     acc = slide_fma(rest, acc, x_tile, load_taps(rest, weight + whole_taps * c.weight_col, c.weight_col))
                     window += strip_row
                     weight += c.weight_row
-                bias = load_row(shape, c.bias + n * c.bias_channel, shape.lanes * c.bias_channel)
+                bias = load_row(shape, c.bias + n * c.bias_channel, shape.last_vec)
                 out = out_image + row * c.out_row + col * c.out_col + 4 * n
                 residual = residual_image + row * c.residual_row + col * c.residual_col + 4 * n
-                finish(shape, acc, bias, c, 4 * shape.lanes, residual, out)
+                finish(shape, acc, bias, c, shape.last_vec, residual, out)
 
 
 def refuses(problem: Problem, machine: Machine) -> str | None:
-    if problem.out_channels < depthwise.MIN_LANES:
-        return f"{problem.out_channels} output channels, fewer than {depthwise.MIN_LANES}"
     if depthwise.refuses(problem, machine) is None:
         return "depthwise serves it"
-    if strip_bytes(problem, 1, 1, depthwise.MIN_LANES) > SCRATCH_BYTES:
+    if strip_bytes(problem, 1, 1, MIN_LANES) > SCRATCH_BYTES:
         return f"a filter of {problem.kernel[0]} x {problem.kernel[1]}, larger than the scratch"
     return None
 
@@ -214,7 +212,7 @@ def expansion(problem: Problem, machine: Machine) -> tuple[int, int, int, int]:
     while unit * lanes > problem.out_channels:
         lanes //= 2
         unit = multiplier // math.gcd(multiplier, lanes)
-    if unit <= min(MAX_UNIT, machine.registers // 4) and lanes >= min(multiplier, depthwise.MIN_LANES):
+    if unit <= min(MAX_UNIT, machine.registers // 4) and lanes >= min(multiplier, MIN_LANES):
         return multiplier, lanes, unit, problem.out_channels // lanes
     lanes = lanes_for(multiplier, machine)
     return 0, lanes, 1, multiplier // lanes

@@ -17,13 +17,12 @@ from collections.abc import Iterator
 from fastdw.jit import Task
 from fastdw.kernels.blocks import block_start, count_blocks
 from fastdw.kernels.epilogue import EPILOGUE, epilogue_fields, finish
-from fastdw.kernels.spec import Blocking, KernelSpec, Layout, Plan
+from fastdw.kernels.spec import MIN_LANES, Blocking, KernelSpec, Layout, Plan
 from fastdw.machine import Machine
 from fastdw.packing import BLANK_ADDRESS
 from fastdw.problem import DEPTHWISE, Problem
 from fastdw.tile import Context, TileShape, load_period, load_run, load_run_clipped, slide_fma, view, zeros
 
-MIN_LANES = 4
 MAX_STRIDE = 4
 
 CONTEXT = Context(
@@ -79,7 +78,7 @@ def depthwise_few(shape, context, index):
                         acc = slide_fma(shape, acc, window, taps)
             residual = c.residual + image * c.residual_image + row * c.residual_row + 4 * first
             out = c.out + image * c.out_image + row * c.out_row + 4 * first
-            finish(shape, acc, load_period(shape, c.bias), c, 4 * shape.lanes, residual, out)
+            finish(shape, acc, load_period(shape, c.bias), c, shape.last_vec, residual, out)
 
 
 def refuses(problem: Problem, machine: Machine) -> str | None:
@@ -157,4 +156,5 @@ SPEC = KernelSpec(
     choose=choose,
     bind=bind,
     fused_multiply_adds=lambda shape: shape.rows * shape.vecs,
+    rank=-1,
 )

@@ -20,15 +20,15 @@ EPILOGUE = (
 
 
 @Inlined
-def finish(shape, acc, bias, c, vec_step, residual, out):
+def finish(shape, acc, bias, c, last_vec, residual, out):
     """A row of biases, the residual at an address, the activation of the shape, and the store at an address.
 
     A bias of -0 counts as +0: so the sign of a zero sum, which depends on whether padding was skipped or multiplied, is never seen.
     """
     acc = add(acc, positive_zero(bias))
     if c.residual != 0:
-        acc = add(acc, load(shape, residual, c.residual_row, c.residual_col, vec_step))
-    store(activate(shape, acc, c.low, c.high), out, c.out_row, c.out_col, vec_step)
+        acc = add(acc, load(shape, residual, c.residual_row, c.residual_col, last_vec))
+    store(activate(shape, acc, c.low, c.high), out, c.out_row, c.out_col, last_vec)
 
 
 def epilogue_fields(plan: Plan, layout: Layout) -> dict[str, int]:

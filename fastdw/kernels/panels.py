@@ -3,32 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 
 from fastdw.kernels.spec import Blocking, Layout, extents_up_to, lanes_for
 from fastdw.machine import Machine
 from fastdw.packing import Panels
 from fastdw.tile import TileShape
 
-MIN_LANES = 4
 PANEL_FIELDS = (
     "weight_depth",  # bytes from one row of a panel to the next
     "weight_panel",  # bytes from one panel to the next
     "weight_channel",  # bytes a column, where the weight is raw and a panel is found by its first column
-    "weight_vec",
-    "out_vec",
+    "weight_last",  # bytes from the first vector of a panel to its last
+    "out_last",
     "panels",
     "last_panel",  # the first column of the last panel
     "panel_blocks",
 )
 
 
+USUAL_GAIN = 0.95  # panels of another width than the usual one must save so much: each is machine code of its own
+LONE = 1.1  # what a panel of one vector costs, with a factor to load for every multiply-add
+
+
+@cache
 def panels_for(columns: int, machine: Machine) -> Panels:
-    """Two vectors wide where vectors are wide or registers few, four where a vector is short and registers are many."""
-    lanes = lanes_for(columns, machine)
-    vecs = 4 if lanes < 8 and machine.registers == 32 else 2
-    while vecs > 2 and vecs * lanes > columns:
-        vecs //= 2
-    return Panels(columns, vecs if columns > lanes else 1, lanes)
+    """Two vectors wide where vectors are wide or registers few, four where a vector is short and registers are many;
+    another width where that computes clearly fewer columns twice."""
+    widest = lanes_for(columns, machine)
+    usual = min(4 if widest < 8 and machine.registers == 32 else 2, -(-columns // widest))
+    most = 6 if machine.registers == 32 else 3 if machine.is_fused else 2
+
+    def cost(panels: Panels) -> tuple:
+        time = panels.count * panels.vecs * (2 if panels.lanes == 16 and machine.is_halved else 1)
+        is_usual = (panels.vecs, panels.lanes) == (usual, widest)
+        factor = USUAL_GAIN if is_usual else LONE if panels.vecs == 1 else 1
+        return time * factor, -panels.lanes, abs(panels.vecs - usual)
+
+    lanes = [widest, 8] if widest == 16 and machine.is_halved else [widest]
+    found = [Panels(columns, vecs, each) for each in lanes for vecs in range(1, most + 1) if (vecs - 1) * each < columns]
+    return min(found, key=cost)
 
 
 def panel_fields(columns: int, shape: TileShape, layout: Layout, channels_a_task: int) -> dict[str, int]:
@@ -38,8 +52,8 @@ def panel_fields(columns: int, shape: TileShape, layout: Layout, channels_a_task
         "weight_depth": layout.weight[0],
         "weight_panel": layout.weight[1] if packed else 0,
         "weight_channel": 0 if packed else 4,
-        "weight_vec": 4 * (shape.lanes if packed else panels.vec_columns),
-        "out_vec": 4 * panels.vec_columns,
+        "weight_last": shape.last_vec if packed else 4 * panels.last_vec,
+        "out_last": 4 * panels.last_vec,
         "panels": panels.count,
         "last_panel": panels.last,
         "panel_blocks": max(1, min(panels.count, -(-columns // max(1, channels_a_task)))),

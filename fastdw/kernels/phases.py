@@ -63,6 +63,14 @@ def most_outputs(problem: Problem, axis: int) -> int:
     return -(-_outputs(problem, axis) // phases(problem, axis))
 
 
+def mean_tiles(problem: Problem, axis: int, extent: int) -> float:
+    """Tiles of that extent which cover the outputs of a phase, on the average of the phases."""
+    count = phases(problem, axis)
+    longer = _outputs(problem, axis) % count
+    least, most = (-(-outputs(problem, axis) // extent) for outputs in (least_outputs, most_outputs))
+    return (longer * most + (count - longer) * least) / count
+
+
 def _outputs(problem: Problem, axis: int) -> int:
     return (problem.out_height, problem.out_width)[axis]
 

@@ -17,7 +17,7 @@ from dataclasses import replace
 from fastdw.jit import Task
 from fastdw.kernels.blocks import block_start, count_blocks
 from fastdw.kernels.epilogue import EPILOGUE, epilogue_fields, finish
-from fastdw.kernels.panels import MIN_LANES, PANEL_FIELDS, best_panel_shape, panel_blockings, panel_fields, panel_shapes
+from fastdw.kernels.panels import PANEL_FIELDS, best_panel_shape, panel_blockings, panel_fields, panel_shapes
 from fastdw.kernels.spec import Blocking, KernelSpec, Layout, Plan
 from fastdw.machine import Machine
 from fastdw.problem import POINTWISE, Problem
@@ -48,28 +48,22 @@ def pointwise(shape, context, index):
             weight = panel_weight
             acc = zeros(shape)
             for _ in range(c.depth // shape.depth):
-                acc = outer_fma_deep(shape, acc, x, c.x_col, weight, c.weight_depth, c.weight_vec)
+                acc = outer_fma_deep(shape, acc, x, c.x_col, weight, c.weight_depth, c.weight_last)
                 x += 4 * shape.depth
                 weight += shape.depth * c.weight_depth
             for _ in range(c.depth % shape.depth):
-                acc = outer_fma(acc, x, c.x_col, load_row(shape, weight, c.weight_vec))
+                acc = outer_fma(acc, x, c.x_col, load_row(shape, weight, c.weight_last))
                 x += 4
                 weight += c.weight_depth
             finish(
                 shape,
                 acc,
-                load_row(shape, c.bias + n * c.bias_channel, c.out_vec // 4 * c.bias_channel),
+                load_row(shape, c.bias + n * c.bias_channel, c.out_last),
                 c,
-                c.out_vec,
+                c.out_last,
                 residual_row + col * c.residual_col + 4 * n,
                 out_row + col * c.out_col + 4 * n,
             )
-
-
-def refuses(problem: Problem, machine: Machine) -> str | None:
-    if problem.out_channels < MIN_LANES:
-        return f"{problem.out_channels} output channels, fewer than {MIN_LANES}"
-    return None
 
 
 def shapes(problem: Problem, machine: Machine) -> Iterator[TileShape]:
@@ -125,7 +119,7 @@ SPEC = KernelSpec(
     kind=POINTWISE,
     task=pointwise,
     context=CONTEXT,
-    refuses=refuses,
+    refuses=lambda problem, machine: None,
     shapes=shapes,
     blockings=blockings,
     choose=choose,

@@ -26,9 +26,9 @@ def pool(shape, context, index):
         for row in range(c.height):
             x = c.x + image * c.x_image + row * c.x_row + 4 * n
             for _ in range(c.width):
-                acc = add(acc, load_row(shape, x, 4 * shape.lanes))
+                acc = add(acc, load_row(shape, x, shape.last_vec))
                 x += c.x_col
-        store(divide(acc, c.height * c.width), c.out + image * c.out_image + 4 * n, 0, 0, 4 * shape.lanes)
+        store(divide(acc, c.height * c.width), c.out + image * c.out_image + 4 * n, 0, 0, shape.last_vec)
 
 
 def shapes(problem: Problem, machine: Machine) -> Iterator[TileShape]:

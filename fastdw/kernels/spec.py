@@ -19,6 +19,7 @@ from fastdw.problem import Problem
 from fastdw.tile import Context, TileShape
 
 REFERENCE = "reference"  # how the names of kernels with one lane begin
+MIN_LANES = 4  # of the narrowest vector, but where there are fewer channels
 EXTENTS = (1, 2, 4, 6, 7, 8, 12, 14)  # pixels along one side of a tile: a finite set, or odd images would compile for seconds each
 
 
@@ -161,11 +162,11 @@ def float_bits(value: float) -> int:
 
 
 def lanes_for(channels: int, machine: Machine) -> int:
-    """The widest vector that the channels fill; a narrower one where they do not fill the machine's."""
+    """The widest vector that the channels fill: the machine's, or a half or a quarter of it; of fewer than 4 channels all."""
     lanes = machine.lanes
-    while lanes > max(1, channels):
+    while lanes > max(MIN_LANES, channels):
         lanes //= 2
-    return lanes
+    return min(lanes, channels)
 
 
 def extents_up_to(limit: int) -> list[int]:

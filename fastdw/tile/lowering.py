@@ -144,17 +144,20 @@ def _load(builder, address, offset, to) -> ir.Value:
     return value
 
 
-def _offsets(builder, typ: TileType, row_step, col_step, vec_step) -> Iterator[ir.Value]:
+def _offsets(builder, typ: TileType, row_step, col_step, last_vec=None) -> Iterator[ir.Value]:
     """Byte offsets of a tile's vectors, in order."""
+    vectors = [I64(4 * typ.lanes * v) for v in range(typ.vecs)]
+    if typ.vecs > 1 and last_vec is not None:
+        vectors[-1] = last_vec
     for i in range(typ.rows):
         for j in range(typ.cols):
             at = builder.add(builder.mul(row_step, I64(i)), builder.mul(col_step, I64(j)))
-            for v in range(typ.vecs):
-                yield builder.add(at, builder.mul(vec_step, I64(v)))
+            for vector in vectors:
+                yield builder.add(at, vector)
 
 
-def _load_all(builder, typ: TileType, address, row_step, col_step, vec_step) -> ir.Value:
-    offsets = _offsets(builder, typ, row_step, col_step, vec_step)
+def _load_all(builder, typ: TileType, address, row_step, col_step, last_vec=None) -> ir.Value:
+    offsets = _offsets(builder, typ, row_step, col_step, last_vec)
     return _pack(builder, typ, [_load(builder, address, at, typ.vector) for at in offsets])
 
 
@@ -168,10 +171,6 @@ def _load_pixel(builder, typ: TileType, expand: int, address, offset) -> list:
     loaded, undefined = _load(builder, address, offset, channels), ir.Constant(channels, ir.Undefined)
     masks = ([(v * typ.lanes + lane) // expand for lane in range(typ.lanes)] for v in range(typ.vecs))
     return [builder.shuffle_vector(loaded, undefined, ir.Constant(ir.VectorType(I32, typ.lanes), mask)) for mask in masks]
-
-
-def _vector_bytes(typ: TileType) -> ir.Constant:
-    return I64(4 * typ.lanes)
 
 
 def _splat(builder, scalar, vector) -> ir.Value:
@@ -212,7 +211,7 @@ def zeros(shape) -> Lowering:
 
 
 @lowering
-def load(shape, address, row_step, col_step, vec_step) -> Lowering:
+def load(shape, address, row_step, col_step, last_vec) -> Lowering:
     typ = _tile(shape, shape.fields["rows"], shape.fields["cols"])
     return typ, lambda builder, shape, *where: _load_all(builder, typ, *where)
 
@@ -255,21 +254,21 @@ def load_pixels(shape, address, col_step) -> Lowering:
 
 
 @lowering
-def load_row(shape, address, vec_step) -> Lowering:
+def load_row(shape, address, last_vec) -> Lowering:
     typ = _tile(shape, 1, 1)
-    return typ, lambda builder, shape, address, vec_step: _load_all(builder, typ, address, I64(0), I64(0), vec_step)
+    return typ, lambda builder, shape, address, last_vec: _load_all(builder, typ, address, I64(0), I64(0), last_vec)
 
 
 @lowering
 def load_taps(shape, address, tap_step) -> Lowering:
     typ = _tile(shape, 1, shape.fields["taps"])
-    return typ, lambda builder, shape, address, tap_step: _load_all(builder, typ, address, I64(0), tap_step, _vector_bytes(typ))
+    return typ, lambda builder, shape, address, tap_step: _load_all(builder, typ, address, I64(0), tap_step)
 
 
 @lowering
 def load_window(shape, address, row_step, col_step) -> Lowering:
     typ = _window(shape)
-    return typ, lambda builder, shape, address, row_step, col_step: _load_all(builder, typ, address, row_step, col_step, _vector_bytes(typ))
+    return typ, lambda builder, shape, address, row_step, col_step: _load_all(builder, typ, address, row_step, col_step)
 
 
 @lowering
@@ -400,17 +399,17 @@ def outer_fma(acc, address, pixel_step, row) -> Lowering:
 
 
 @lowering
-def outer_fma_deep(shape, acc, address, pixel_step, weight, depth_step, vec_step) -> Lowering:
+def outer_fma_deep(shape, acc, address, pixel_step, weight, depth_step, last_vec) -> Lowering:
     row, depth = _tile(shape, 1, 1), shape.fields["depth"]
 
-    def generate(builder, shape, tile, address, pixel_step, weight, depth_step, vec_step):
+    def generate(builder, shape, tile, address, pixel_step, weight, depth_step, last_vec):
         pixels = (builder.mul(pixel_step, I64(p)) for p in range(acc.rows * acc.cols))
         if depth == 1:
-            columns = _load_all(builder, row, weight, I64(0), I64(0), vec_step)
+            columns = _load_all(builder, row, weight, I64(0), I64(0), last_vec)
             return _rank_one(builder, acc, row, tile, columns, (_load(builder, address, at, F32) for at in pixels))
         runs = [_load(builder, address, at, ir.VectorType(F32, depth)) for at in pixels]
         for k in range(depth):
-            columns = _load_all(builder, row, builder.add(weight, builder.mul(depth_step, I64(k))), I64(0), I64(0), vec_step)
+            columns = _load_all(builder, row, builder.add(weight, builder.mul(depth_step, I64(k))), I64(0), I64(0), last_vec)
             tile = _rank_one(builder, acc, row, tile, columns, (builder.extract_element(run, I32(k)) for run in runs))
         return tile
 
@@ -527,7 +526,7 @@ def activate(shape, tile, low, high) -> Lowering:
 
 
 @lowering
-def store(tile, address, row_step, col_step, vec_step) -> Lowering:
+def store(tile, address, row_step, col_step, last_vec) -> Lowering:
     def generate(builder, values, address, *steps):
         for vector, at in zip(_unpack(builder, tile, values), _offsets(builder, tile, *steps), strict=True):
             builder.store(vector, _pointer(builder, address, at, tile.vector)).align = 4

@@ -57,9 +57,17 @@ def _pixels(shape: TileShape, addresses: np.ndarray) -> Tile:
     return values.reshape(*addresses.shape, shape.vecs, shape.lanes)
 
 
-def _grid(address: int, rows: int, cols: int, vecs: int, row_step: int, col_step: int, vec_step: int) -> np.ndarray:
-    i, j, v = np.ogrid[:rows, :cols, :vecs]
-    return address + i * row_step + j * col_step + v * vec_step
+def _grid(address: int, rows: int, cols: int, vectors: np.ndarray, row_step: int, col_step: int) -> np.ndarray:
+    i, j = np.ogrid[:rows, :cols]
+    return address + (i * row_step + j * col_step)[..., None] + vectors
+
+
+def _vectors(vecs: int, lanes: int, last_vec: int | None = None) -> np.ndarray:
+    """Where the vectors of a pixel lie: one after the other, but for the last of several where it is told."""
+    offsets = 4 * lanes * np.arange(vecs)
+    if vecs > 1 and last_vec is not None:
+        offsets[-1] = last_vec
+    return offsets
 
 
 def fused_multiply_add(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
@@ -87,9 +95,9 @@ def zeros(shape: TileShape) -> Tile:
 
 
 @Operation
-def load(shape: TileShape, address: int, row_step: int, col_step: int, vec_step: int) -> Tile:
-    """tile[i, j, v] = the vector at address + i*row_step + j*col_step + v*vec_step"""
-    return _gather(_grid(address, shape.rows, shape.cols, shape.vecs, row_step, col_step, vec_step), shape.lanes)
+def load(shape: TileShape, address: int, row_step: int, col_step: int, last_vec: int) -> Tile:
+    """tile[i, j, v] = the v-th vector at address + i*row_step + j*col_step; the last of several is last_vec bytes further on"""
+    return _gather(_grid(address, shape.rows, shape.cols, _vectors(shape.vecs, shape.lanes, last_vec), row_step, col_step), shape.lanes)
 
 
 @Operation
@@ -110,9 +118,9 @@ _scratches: deque[np.ndarray] = deque(maxlen=1)  # the last one lives on while i
 
 
 @Operation
-def load_row(shape: TileShape, address: int, vec_step: int) -> Tile:
-    """row[v] = the vector at address + v*vec_step"""
-    return _gather(_grid(address, 1, 1, shape.vecs, 0, 0, vec_step), shape.lanes)
+def load_row(shape: TileShape, address: int, last_vec: int) -> Tile:
+    """row[v] = the v-th vector at address; the last of several is at address + last_vec"""
+    return _gather(_grid(address, 1, 1, _vectors(shape.vecs, shape.lanes, last_vec), 0, 0), shape.lanes)
 
 
 @Operation
@@ -130,13 +138,13 @@ def load_pixels(shape: TileShape, address: int, col_step: int) -> Tile:
 @Operation
 def load_taps(shape: TileShape, address: int, tap_step: int) -> Tile:
     """One filter row: taps[0, s, v] = the v-th vector at address + s*tap_step"""
-    return _gather(_grid(address, 1, shape.taps, shape.vecs, 0, tap_step, 4 * shape.lanes), shape.lanes)
+    return _gather(_grid(address, 1, shape.taps, _vectors(shape.vecs, shape.lanes), 0, tap_step), shape.lanes)
 
 
 @Operation
 def load_window(shape: TileShape, address: int, row_step: int, col_step: int) -> Tile:
     """The input pixels under one filter row: rows x ((cols - 1)*stride + taps); row_step goes from one output row to the next."""
-    return _gather(_grid(address, shape.rows, shape.window_cols, shape.vecs, row_step, col_step, 4 * shape.lanes), shape.lanes)
+    return _gather(_grid(address, shape.rows, shape.window_cols, _vectors(shape.vecs, shape.lanes), row_step, col_step), shape.lanes)
 
 
 @Operation
@@ -215,10 +223,10 @@ def outer_fma(acc: Tile, address: int, pixel_step: int, row: Tile) -> Tile:
 
 
 @Operation
-def outer_fma_deep(shape: TileShape, acc: Tile, address: int, pixel_step: int, weight: int, depth_step: int, vec_step: int) -> Tile:
+def outer_fma_deep(shape: TileShape, acc: Tile, address: int, pixel_step: int, weight: int, depth_step: int, last_vec: int) -> Tile:
     """outer_fma shape.depth times: with the floats that follow each other at each pixel, and rows of weights depth_step apart"""
     for k in range(shape.depth):
-        acc = outer_fma(acc, address + 4 * k, pixel_step, load_row(shape, weight + k * depth_step, vec_step))
+        acc = outer_fma(acc, address + 4 * k, pixel_step, load_row(shape, weight + k * depth_step, last_vec))
     return acc
 
 
@@ -297,8 +305,10 @@ def activate(shape: TileShape, tile: Tile, low: int, high: int) -> Tile:
 
 
 @Operation
-def store(tile: Tile, address: int, row_step: int, col_step: int, vec_step: int) -> None:
-    """Write tile[i, j, v] at address + i*row_step + j*col_step + v*vec_step"""
+def store(tile: Tile, address: int, row_step: int, col_step: int, last_vec: int) -> None:
+    """Write tile[i, j, v] as the v-th vector at address + i*row_step + j*col_step; the last of several goes last_vec bytes further on"""
     rows, cols, vecs, lanes = tile.shape
-    for at, vector in zip(_grid(address, rows, cols, vecs, row_step, col_step, vec_step).reshape(-1), tile.reshape(-1, lanes), strict=True):
+    for at, vector in zip(
+        _grid(address, rows, cols, _vectors(vecs, lanes, last_vec), row_step, col_step).reshape(-1), tile.reshape(-1, lanes), strict=True
+    ):
         ctypes.memmove(int(at), vector.tobytes(), 4 * lanes)

@@ -56,13 +56,18 @@ class TileShape:
         return self.vecs * self.lanes
 
     @property
+    def last_vec(self) -> int:
+        """Bytes from the first vector of a pixel to its last where they follow each other."""
+        return 4 * (self.width - self.lanes)
+
+    @property
     def window_cols(self) -> int:
         """Input columns under one filter row of a tile; none where no taps are left."""
         return (self.cols - 1) * self.stride + self.taps if self.taps else 0
 
     @property
     def constants(self) -> dict[str, Any]:
-        return asdict(self) | {"pixels": self.pixels, "width": self.width}
+        return asdict(self) | {"pixels": self.pixels, "width": self.width, "last_vec": self.last_vec}
 
     @cached_property
     def _numba_type_(self):

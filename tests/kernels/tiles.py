@@ -14,7 +14,7 @@ import stated_order
 
 import fastdw
 from fastdw.call import Call, bind
-from fastdw.kernels.spec import KernelSpec, Plan, registry
+from fastdw.kernels.spec import MIN_LANES, KernelSpec, Plan, registry
 from fastdw.machine import Machine, host
 from fastdw.packing import BLANK, PackedWeight
 from fastdw.problem import CONV, DEPTHWISE, NO_ACTIVATION, POINTWISE, POOL, Activation, Pair, Problem, span
@@ -31,6 +31,9 @@ MEANING = {
 
 
 # ---- tiles ----
+FEW = range(1, MIN_LANES)  # channels that do not fill the narrowest vector
+
+
 class Window(NamedTuple):
     """What a tile of a depthwise kernel is made for: the filter's columns, and the multiplier."""
 
@@ -63,19 +66,20 @@ def roomy(kind: str, channels: int, window: Window = WINDOWS[0]) -> Problem:
 
 def roomy_problems(kind: str, lanes: int) -> list[Problem]:
     """For tiles of all the vectors that there may be, of one, and of vectors half as wide."""
-    counts = [8 * lanes, lanes, max(4, lanes // 2 + 1)]
+    counts = [8 * lanes, lanes, max(MIN_LANES, lanes // 2 + 1)]
     problems = [roomy(kind, channels) for channels in counts]
     if kind == DEPTHWISE:
         problems += [roomy(kind, counts[0], window) for window in EVERY_TILE[1:]]
-        problems += [roomy(kind, channels, window) for channels in (1, 2, 3) for window in EVERY_TILE[:2]]
+        problems += [roomy(kind, channels, window) for channels in FEW for window in EVERY_TILE[:2]]
     return problems
 
 
 def roomy_problems_for_some_tiles(kind: str, lanes: int) -> list[Problem]:
     """For which the widest tile of each number of vectors is enough."""
-    if kind != DEPTHWISE:
-        return []
-    return [roomy(kind, channels, window) for window in SOME_TILES for channels in (8 * lanes, 2)]
+    if kind == DEPTHWISE:
+        few = [roomy(kind, channels) for channels in FEW]
+        return few + [roomy(kind, channels, window) for window in SOME_TILES for channels in (8 * lanes, 2)]
+    return [roomy(kind, channels) for channels in (*FEW, 3 * lanes // 2, 5 * lanes // 2, 3 * lanes, 5 * lanes)]
 
 
 def offers(spec: KernelSpec, problem: Problem, tile: TileShape) -> bool:
@@ -86,7 +90,7 @@ def tiles_of(spec: KernelSpec, machine: Machine) -> list[TileShape]:
     found = []
     for problem in roomy_problems(spec.kind, machine.lanes):
         if spec.refuses(problem, machine) is None:
-            found += spec.shapes(problem, machine)
+            found += [tile for tile in spec.shapes(problem, machine) if tile.lanes >= MIN_LANES or tile.period or spec.is_reference]
     for problem in roomy_problems_for_some_tiles(spec.kind, machine.lanes):
         if spec.refuses(problem, machine) is None:
             found += {tile.vecs: tile for tile in reversed(list(spec.shapes(problem, machine)))}.values()

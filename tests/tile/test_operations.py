@@ -71,7 +71,7 @@ RUNS = [  # along rows of pixels
     TileShape(1, 1, 1, LANES, stride=4, period=1),
 ]
 CONTEXT = Context(
-    *("row_step", "col_step", "vec_step", "out_row", "out_col", "out_vec"),
+    *("row_step", "col_step", "last_vec", "out_row", "out_col", "out_last"),
     *("row", "row_stride", "height", "col", "col_stride", "dilation", "width", "blank", "position", "length"),
     *("count", "low", "high"),
 )
@@ -88,65 +88,65 @@ def task(function) -> Uncached:
 @task
 def task_zeros(shape, context, index):
     c = view(CONTEXT, context)
-    store(zeros(shape), c.out, c.out_row, c.out_col, c.out_vec)
+    store(zeros(shape), c.out, c.out_row, c.out_col, c.out_last)
 
 
 @task
 def task_load(shape, context, index):
     c = view(CONTEXT, context)
-    store(load(shape, c.x, c.row_step, c.col_step, c.vec_step), c.out, c.out_row, c.out_col, c.out_vec)
+    store(load(shape, c.x, c.row_step, c.col_step, c.last_vec), c.out, c.out_row, c.out_col, c.out_last)
 
 
 @task
 def task_store(shape, context, index):
     c = view(CONTEXT, context)
-    store(load(shape, c.x, c.out_row, c.out_col, c.out_vec), c.out, c.row_step, c.col_step, c.vec_step)
+    store(load(shape, c.x, c.out_row, c.out_col, c.out_last), c.out, c.row_step, c.col_step, c.last_vec)
 
 
 @task
 def task_load_row(shape, context, index):
     c = view(CONTEXT, context)
-    store(load_row(shape, c.x, c.vec_step), c.out, c.out_row, c.out_col, c.out_vec)
+    store(load_row(shape, c.x, c.last_vec), c.out, c.out_row, c.out_col, c.out_last)
 
 
 @task
 def task_load_taps(shape, context, index):
     c = view(CONTEXT, context)
-    store(load_taps(shape, c.x, c.col_step), c.out, c.out_row, c.out_col, c.out_vec)
+    store(load_taps(shape, c.x, c.col_step), c.out, c.out_row, c.out_col, c.out_last)
 
 
 @task
 def task_load_window(shape, context, index):
     c = view(CONTEXT, context)
-    store(load_window(shape, c.x, c.row_step, c.col_step), c.out, c.out_row, c.out_col, c.out_vec)
+    store(load_window(shape, c.x, c.row_step, c.col_step), c.out, c.out_row, c.out_col, c.out_last)
 
 
 @task
 def task_load_window_clipped(shape, context, index):
     c = view(CONTEXT, context)
     window = load_window_clipped(shape, c.x, c.row_step, c.col_step, c.row, c.row_stride, c.height, c.col, c.width, c.blank)
-    store(window, c.out, c.out_row, c.out_col, c.out_vec)
+    store(window, c.out, c.out_row, c.out_col, c.out_last)
 
 
 @task
 def task_last_taps(shape, context, index):
     c = view(CONTEXT, context)
     rest = last_taps(shape)
-    acc = load(shape, c.residual, c.row_step, c.col_step, c.vec_step)
+    acc = load(shape, c.residual, c.row_step, c.col_step, c.last_vec)
     acc = slide_fma(rest, acc, load_window(rest, c.x, c.row_step, c.col_step), load_taps(rest, c.weight, c.col_step))
-    store(acc, c.out, c.out_row, c.out_col, c.out_vec)
+    store(acc, c.out, c.out_row, c.out_col, c.out_last)
 
 
 @task
 def task_load_pixel(shape, context, index):
     c = view(CONTEXT, context)
-    store(load_pixel(shape, c.x), c.out, c.out_row, c.out_col, c.out_vec)
+    store(load_pixel(shape, c.x), c.out, c.out_row, c.out_col, c.out_last)
 
 
 @task
 def task_load_pixels(shape, context, index):
     c = view(CONTEXT, context)
-    store(load_pixels(shape, c.x, c.col_step), c.out, c.out_row, c.out_col, c.out_vec)
+    store(load_pixels(shape, c.x, c.col_step), c.out, c.out_row, c.out_col, c.out_last)
 
 
 @task
@@ -156,83 +156,83 @@ def task_scratch(shape, context, index):
     for at in range(0, SCRATCH_BYTES, 4 * shape.lanes):
         store(load_row(shape, c.x, 0), block + at, 0, 0, 0)
     if block % 64 == 0:
-        store(load_row(shape, block + SCRATCH_BYTES - 4 * shape.lanes, 0), c.out, c.out_row, c.out_col, c.out_vec)
+        store(load_row(shape, block + SCRATCH_BYTES - 4 * shape.lanes, 0), c.out, c.out_row, c.out_col, c.out_last)
 
 
 @task
 def task_load_run(shape, context, index):
     c = view(CONTEXT, context)
-    store(load_run(shape, c.x, c.row_step), c.out, c.out_row, c.out_col, c.out_vec)
+    store(load_run(shape, c.x, c.row_step), c.out, c.out_row, c.out_col, c.out_last)
 
 
 @task
 def task_load_run_clipped(shape, context, index):
     c = view(CONTEXT, context)
     run = load_run_clipped(shape, c.x, c.row_step, c.row, c.row_stride, c.height, c.position, c.length, c.blank)
-    store(run, c.out, c.out_row, c.out_col, c.out_vec)
+    store(run, c.out, c.out_row, c.out_col, c.out_last)
 
 
 @task
 def task_load_period(shape, context, index):
     c = view(CONTEXT, context)
-    store(load_period(shape, c.x), c.out, c.out_row, c.out_col, c.out_vec)
+    store(load_period(shape, c.x), c.out, c.out_row, c.out_col, c.out_last)
 
 
 @task
 def task_slide_fma(shape, context, index):
     c = view(CONTEXT, context)
-    acc = load(shape, c.residual, c.row_step, c.col_step, c.vec_step)
+    acc = load(shape, c.residual, c.row_step, c.col_step, c.last_vec)
     acc = slide_fma(shape, acc, load_window(shape, c.x, c.row_step, c.col_step), load_taps(shape, c.weight, c.col_step))
-    store(acc, c.out, c.out_row, c.out_col, c.out_vec)
+    store(acc, c.out, c.out_row, c.out_col, c.out_last)
 
 
 @task
 def task_outer_fma(shape, context, index):
     c = view(CONTEXT, context)
-    acc = load(shape, c.residual, c.row_step, c.col_step, c.vec_step)
-    store(outer_fma(acc, c.x, c.col_step, load_row(shape, c.weight, c.vec_step)), c.out, c.out_row, c.out_col, c.out_vec)
+    acc = load(shape, c.residual, c.row_step, c.col_step, c.last_vec)
+    store(outer_fma(acc, c.x, c.col_step, load_row(shape, c.weight, c.last_vec)), c.out, c.out_row, c.out_col, c.out_last)
 
 
 @task
 def task_outer_fma_deep(shape, context, index):
     c = view(CONTEXT, context)
-    acc = load(shape, c.residual, c.row_step, c.col_step, c.vec_step)
-    acc = outer_fma_deep(shape, acc, c.x, c.col_step, c.weight, c.row_step, c.vec_step)
-    store(acc, c.out, c.out_row, c.out_col, c.out_vec)
+    acc = load(shape, c.residual, c.row_step, c.col_step, c.last_vec)
+    acc = outer_fma_deep(shape, acc, c.x, c.col_step, c.weight, c.row_step, c.last_vec)
+    store(acc, c.out, c.out_row, c.out_col, c.out_last)
 
 
 @task
 def task_outer_fma_clipped(shape, context, index):
     c = view(CONTEXT, context)
-    acc = load(shape, c.residual, c.row_step, c.col_step, c.vec_step)
-    row = load_row(shape, c.weight, c.vec_step)
-    store(outer_fma_clipped(acc, c.x, c.col_step, row, c.col, c.col_stride, c.width, c.blank), c.out, c.out_row, c.out_col, c.out_vec)
+    acc = load(shape, c.residual, c.row_step, c.col_step, c.last_vec)
+    row = load_row(shape, c.weight, c.last_vec)
+    store(outer_fma_clipped(acc, c.x, c.col_step, row, c.col, c.col_stride, c.width, c.blank), c.out, c.out_row, c.out_col, c.out_last)
 
 
 @task
 def task_add(shape, context, index):
     c = view(CONTEXT, context)
-    tile = load(shape, c.x, c.row_step, c.col_step, c.vec_step)
-    tile = add(tile, load(shape, c.residual, c.row_step, c.col_step, c.vec_step))
-    store(add(tile, load_row(shape, c.weight, c.vec_step)), c.out, c.out_row, c.out_col, c.out_vec)
+    tile = load(shape, c.x, c.row_step, c.col_step, c.last_vec)
+    tile = add(tile, load(shape, c.residual, c.row_step, c.col_step, c.last_vec))
+    store(add(tile, load_row(shape, c.weight, c.last_vec)), c.out, c.out_row, c.out_col, c.out_last)
 
 
 @task
 def task_divide(shape, context, index):
     c = view(CONTEXT, context)
-    store(divide(load(shape, c.x, c.row_step, c.col_step, c.vec_step), c.count), c.out, c.out_row, c.out_col, c.out_vec)
+    store(divide(load(shape, c.x, c.row_step, c.col_step, c.last_vec), c.count), c.out, c.out_row, c.out_col, c.out_last)
 
 
 @task
 def task_positive_zero(shape, context, index):
     c = view(CONTEXT, context)
-    store(positive_zero(load(shape, c.x, c.row_step, c.col_step, c.vec_step)), c.out, c.out_row, c.out_col, c.out_vec)
+    store(positive_zero(load(shape, c.x, c.row_step, c.col_step, c.last_vec)), c.out, c.out_row, c.out_col, c.out_last)
 
 
 @task
 def task_activate(shape, context, index):
     c = view(CONTEXT, context)
-    store(activate(shape, load(shape, c.x, c.row_step, c.col_step, c.vec_step), c.low, c.high), c.out, c.out_row, c.out_col, c.out_vec)
+    store(activate(shape, load(shape, c.x, c.row_step, c.col_step, c.last_vec), c.low, c.high), c.out, c.out_row, c.out_col, c.out_last)
 
 
 FULL_CONTEXT = Context(*(f"field{i}" for i in range(59)))
@@ -293,10 +293,10 @@ def fields(steps: tuple[int, int, int], variant: int) -> dict[str, int]:
     return {
         "row_step": row,
         "col_step": col,
-        "vec_step": vec,
+        "last_vec": vec,
         "out_row": 4 * 700,
         "out_col": 4 * 70,
-        "out_vec": 4 * 33,
+        "out_last": 4 * 33,
         "row": (-1, 0, 2, 5)[variant],
         "row_stride": (1, 2, 1, 3)[variant],
         "height": (2, 4, 3, 5)[variant],
