@@ -4,7 +4,7 @@
 
 For each threading layer, in a process of its own and from an empty kernel cache: Python threads call everything that fastdw
 shares between threads, in an order of their own, while the main thread forks children that call it too. Every result must
-have the bits that one thread gives afterwards. Then processes that compile are killed at random moments, again and again.
+have the bits that one thread gives afterwards. Then processes that compile, and tuners, are killed at random moments.
 """
 
 from __future__ import annotations
@@ -183,31 +183,30 @@ def in_child(mixed: dict[str, Callable], seed: int) -> dict[str, int]:
     return json.loads(said)
 
 
-def storm_process(layer: str, threads: int, calls: int, forks: int, seed: int) -> dict[str, object] | None:
-    """The storm on a threading layer, from an empty cache; None where Numba cannot load the layer.
+def storm_process(layer: str, threads: int, calls: int, forks: int, seed: int, cache: Path) -> dict[str, object] | None:
+    """The storm on a threading layer; None where Numba cannot load the layer.
 
     Raises:
       AssertionError: the process failed, was killed, or hung.
     """
     options = [str(number) for number in (threads, calls, forks, seed)]
-    with tempfile.TemporaryDirectory() as cache:
-        run = process(["storm", *options], Path(cache), NUMBA_THREADING_LAYER=layer)
-        try:
-            printed, complained = run.communicate(timeout=STORM_SECONDS)
-        except subprocess.TimeoutExpired:
-            run.send_signal(signal.SIGABRT)  # faulthandler says where
-            raise AssertionError(f"{layer}: hangs\n{run.communicate()[1]}") from None
+    run = process(["storm", *options], cache, NUMBA_THREADING_LAYER=layer)
+    try:
+        printed, complained = run.communicate(timeout=STORM_SECONDS)
+    except subprocess.TimeoutExpired:
+        run.send_signal(signal.SIGABRT)  # faulthandler says where
+        raise AssertionError(f"{layer}: hangs\n{run.communicate()[1]}") from None
     if run.returncode == NOT_LOADED:
         return None
     assert run.returncode == 0, f"{layer}: ended with {run.returncode}\n{complained}"
     return json.loads(printed)
 
 
-def process(command: list[str], cache: Path, **environment: str) -> subprocess.Popen:
+def process(command: list[str], cache: Path, module: str = "tests.storm", **environment: str) -> subprocess.Popen:
     given = {"FASTDW_CACHE_DIR": str(cache), "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
     python = [sys.executable, "-P", "-X", "faulthandler", "-W", "ignore::DeprecationWarning"]
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen([*python, "-m", "tests.storm", *command], cwd=ROOT, env=os.environ | given | environment, text=True, **streams)
+    return subprocess.Popen([*python, "-m", module, *command], cwd=ROOT, env=os.environ | given | environment, text=True, **streams)
 
 
 # ---- kills while compiling ----------------------------------------------------------------------------------------------
@@ -272,17 +271,50 @@ def finished(run: subprocess.Popen) -> dict:
     return json.loads(printed)
 
 
+# ---- kills while tuning -------------------------------------------------------------------------------------------------
+SHAPES = "".join(f"pointwise 7x7x{channels} out=64\n" for channels in range(16, 56, 4))
+
+
+def tuning_kills(rounds: int, seed: int) -> dict[str, int]:
+    """A tuner is killed at random moments, and each goes on from the one before; the last runs to its end.
+
+    Raises:
+      AssertionError: the profile is damaged, or has lost an entry.
+    """
+    luck = random.Random(seed)
+    killed, kept = 0, set()
+    with tempfile.TemporaryDirectory() as folder:
+        shapes, profile = Path(folder, "shapes.txt"), Path(folder, "profile.json")
+        shapes.write_text(SHAPES)
+        for number in range(rounds + 1):
+            command = ["autotune", "--shapes", str(shapes), "--threads", "1", "--resume", "--budget", "30s" if number < rounds else "2s"]
+            tuner = process(command, Path(folder, "cache"), "fastdw", FASTDW_PROFILE=str(profile))
+            try:
+                _, complained = tuner.communicate(timeout=luck.uniform(1, 8) if number < rounds else STORM_SECONDS)
+                assert tuner.returncode == 0, complained
+            except subprocess.TimeoutExpired:
+                tuner.kill()
+                tuner.communicate()
+                killed += 1
+            now = {str(entry["problem"]) for entry in json.loads(profile.read_bytes())["entries"]} if profile.exists() else set()
+            assert kept <= now, f"round {number}: entries were lost"
+            kept = now
+    assert kept, "nothing was tuned"
+    return {"killed": killed, "entries": len(kept)}
+
+
 # ---- commands -----------------------------------------------------------------------------------------------------------
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m tests.storm", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--layers", type=lambda text: text.split(","), default=list(LAYERS))
+    parser.add_argument("--layers", type=lambda text: text.split(",") if text else [], default=list(LAYERS))
     for name, default in (("threads", 8), ("calls", 2000), ("forks", 10), ("kills", 20), ("seed", 0)):
         parser.add_argument(f"--{name}", type=int, default=default)
     given = parser.parse_args()
     for layer in given.layers:
-        done = storm_process(layer, given.threads, given.calls, given.forks, given.seed)
+        with tempfile.TemporaryDirectory() as cache:
+            done = storm_process(layer, given.threads, given.calls, given.forks, given.seed, Path(cache))
         if done is None:
             print(f"{layer}: skipped, Numba cannot load it here")
         else:
@@ -290,6 +322,8 @@ def main() -> None:
     if given.kills:
         done = kills(given.kills, given.seed)
         print("kills: {killed} processes killed, {damaged} files damaged: every bit right, every cache healed".format(**done))
+        done = tuning_kills(given.kills, given.seed)
+        print("kills while tuning: {killed} tuners killed, {entries} entries kept, none lost".format(**done))
 
 
 def in_process() -> None:

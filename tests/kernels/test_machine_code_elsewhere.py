@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from code_check import check_code
+from code_check import SPILLED, check_code
 
 from bench import mca
 from bench.codegen import default_tiles, judge
@@ -11,6 +11,9 @@ from bench.cross import CORES, compile_for
 
 CPUS = ("cortex-a53", "cortex-a55", "cortex-a72", "neoverse-n1")
 CODE = [(cpu, spec, tile) for cpu in CPUS for spec, tile in default_tiles(CORES[cpu])]
+
+# once a tile, with loads moved ahead for cores that issue in order
+SPILLED_THERE = {("cortex-a53", "depthwise_few"): 1.0, ("cortex-a55", "depthwise_few"): 1.0}
 
 # at least so much of what the multiply-add units allow, or the load units where these are busier
 PREDICTED = {
@@ -25,7 +28,7 @@ def name(value) -> str:
 
 @pytest.mark.parametrize(("cpu", "spec", "tile"), CODE, ids=name)
 def test_machine_code(cpu, spec, tile):
-    check_code(compile_for(CORES[cpu], spec.task, tile), spec, tile)
+    check_code(compile_for(CORES[cpu], spec.task, tile), spec, tile, SPILLED_THERE.get((cpu, spec.name), SPILLED))
 
 
 @pytest.mark.parametrize(("cpu", "spec", "tile"), [one for one in CODE if one[1].name in PREDICTED and one[2].pixels > 1], ids=name)
