@@ -51,11 +51,11 @@ class Call:
         return out
 
 
-def refuse_overlap(out: np.ndarray, **inputs: np.ndarray) -> None:
-    """An error if out has an element in common with an input; interleaved arrays that share none are fine."""
-    for name, source in inputs.items():
-        if np.may_share_memory(source, out) and np.shares_memory(source, out):
-            raise error("out", f"an array that overlaps {name}", "memory of its own")
+def refuse_overlap(written: np.ndarray, argument: str = "out", /, **others: np.ndarray) -> None:
+    """An error if an array that is written has an element in common with another; interleaved arrays that share none are fine."""
+    for name, other in others.items():
+        if np.may_share_memory(other, written) and np.shares_memory(other, written):
+            raise error(argument, f"an array that overlaps {name}", "memory of its own")
 
 
 def plan_of(request: Request, make_plan: MakePlan = planner.plan) -> tuple[Plan, Layout, tuple[int, ...]]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from fastdw import arguments, functional
 from fastdw.arguments import error, shown
+from fastdw.call import refuse_overlap
 from fastdw.functional import depthwise_conv2d, separable_conv2d
 from fastdw.gather import check_writable
 from fastdw.packing import PackedWeight, aligned_empty
@@ -130,8 +131,8 @@ def _convolve(function: Callable, x, window: Window, padding, channels: int, sta
     if state is None:
         function(x[:, None], out=out[:, None], **given, **window.of_images)
         return out
-    for name, one, other_name, other in (("state", state, "x", x), ("state", state, "out", out), ("out", out, "x", x)):
-        refuse_shared(name, one, other_name, other)
+    refuse_overlap(state, "state", x=x, out=out)
+    refuse_overlap(out, x=x)
     joined = np.concatenate((state, x[:, : window.reach]), axis=1)
     valid = window._replace(padding=(0, 0)).of_images
     convolve_piece(lambda x, out: function(x[:, None], out=out[:, None], **given, **valid), window, joined, x, 0, out)
@@ -220,15 +221,8 @@ def out_for(x: np.ndarray, out: Any, shape: tuple[int, ...]) -> np.ndarray:
             raise error(
                 "x", f"shape {x.shape}", f"a shorter signal, or shorter pieces: there is no memory for a result of {size}"
             ) from None
-    check_writable(out)
-    if out.shape != shape:
-        raise error("out", f"shape {shown(out.shape)}", f"{shape}, the shape of the result")
+    check_writable(out, shape)
     return out
-
-
-def refuse_shared(name: str, one: np.ndarray, other_name: str, other: np.ndarray) -> None:
-    if np.may_share_memory(one, other) and np.shares_memory(one, other):
-        raise error(name, f"an array that overlaps {other_name}", "memory of its own")
 
 
 def _check_state(state: Any, x: np.ndarray, window: Window, padding: Any) -> None:

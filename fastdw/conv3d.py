@@ -61,9 +61,7 @@ def depthwise_conv3d(x, weight, bias=None, *, stride=1, padding="valid", dilatio
     filters = np.ascontiguousarray(weight)
     check_finite(filters, "weight")
     if out is not None:
-        check_writable(out)
-        if out.shape != shape:
-            raise error("out", f"shape {shown(out.shape)}", f"{shape}, the shape of the result")
+        check_writable(out, shape)
     first = None if out is None else out[:, 0]
     request, _, _, bias, _, _ = gather(DEPTHWISE, x[:, 0], filters[0], bias, activation=activation, out=first, **window)
     plan_of(request)

@@ -149,12 +149,15 @@ def _checked_raw(weight: Any, kind: str, flush_subnormals: bool, name: str) -> n
     return packing.flushed(weight) if arguments.flag(flush_subnormals, "flush_subnormals") else weight
 
 
-def check_writable(out: Any) -> None:
+def check_writable(out: Any, shape: tuple[int, ...] | None = None) -> None:
+    """What out must be; its shape too, where that is known."""
     if type(out) is not np.ndarray:
         raise TypeError(f"out: got {type(out).__name__}; expected a float32 NumPy array")
     arguments.array(out, "out")
     if not out.flags.writeable:
         raise arguments.error("out", "a read-only array", "a writable one")
+    if shape is not None and out.shape != shape:
+        raise arguments.error("out", f"shape {arguments.shown(out.shape)}", f"{shape}, the shape of the result")
 
 
 def _threads(threads: Any) -> int:

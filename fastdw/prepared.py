@@ -171,9 +171,7 @@ class SignalLayer(Prepared):
             raise arguments.error("x", f"shape {x.shape}", f"{self.x_shape}, which the layer was prepared for")
         if out is None:
             return self._images(x[:, None])[:, 0]
-        gather.check_writable(out)
-        if out.shape != self.out_shape:
-            raise arguments.error("out", f"shape {out.shape}", f"{self.out_shape}, the shape of the result")
+        gather.check_writable(out, self.out_shape)
         self._images(x[:, None], out[:, None])
         return out
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastdw import arguments
+from fastdw.call import refuse_overlap
 from fastdw.conv1d import (
     CAUSAL,
     convolve_piece,
@@ -16,7 +17,6 @@ from fastdw.conv1d import (
     image_weight,
     make_window,
     out_for,
-    refuse_shared,
     separable_conv1d,
 )
 from fastdw.functional import AS_IMAGES, pack_depthwise, pack_pointwise
@@ -77,7 +77,7 @@ class Stream:
         length = x.shape[1]
         n_outputs = max(0, -(-(length - self.start) // self._window.stride))
         out = out_for(x, out, (self._batch, n_outputs, self._out_channels))
-        refuse_shared("out", out, "x", x)
+        refuse_overlap(out, x=x)
         n_joined = min(reach, length)
         if self._first + reach + n_joined > self._joined.shape[1]:
             self._joined[:, :reach] = self.state

@@ -76,50 +76,22 @@ def separable_conv2d(
     depthwise_bias=None,
     pointwise_bias=None,
     *,
-    stride=1,
-    padding="valid",
-    dilation=1,
     depthwise_activation=None,
     activation=None,
     residual=None,
+    **window,
 ):
-    middle = depthwise_conv2d(
-        x, depthwise_weight, depthwise_bias, stride=stride, padding=padding, dilation=dilation, activation=depthwise_activation
-    )
+    middle = depthwise_conv2d(x, depthwise_weight, depthwise_bias, activation=depthwise_activation, **window)
     return pointwise_conv2d(middle, pointwise_weight, pointwise_bias, activation=activation, residual=residual)
 
 
 def inverted_residual(
-    x,
-    expand_weight,
-    depthwise_weight,
-    project_weight,
-    expand_bias=None,
-    depthwise_bias=None,
-    project_bias=None,
-    *,
-    stride=1,
-    padding="same",
-    dilation=1,
-    expand_activation="relu6",
-    depthwise_activation="relu6",
-    activation=None,
-    residual=False,
-):
+    x, expand_weight, depthwise_weight, project_weight, expand_bias=None, depthwise_bias=None, project_bias=None,
+    *, padding="same", expand_activation="relu6", depthwise_activation="relu6", residual=False, **rest
+):  # fmt: skip
+    rest |= {"padding": padding, "depthwise_activation": depthwise_activation, "residual": x if residual else None}
     expanded = x if expand_weight is None else pointwise_conv2d(x, expand_weight, expand_bias, activation=expand_activation)
-    return separable_conv2d(
-        expanded,
-        depthwise_weight,
-        project_weight,
-        depthwise_bias,
-        project_bias,
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        depthwise_activation=depthwise_activation,
-        activation=activation,
-        residual=x if residual else None,
-    )
+    return separable_conv2d(expanded, depthwise_weight, project_weight, depthwise_bias, project_bias, **rest)
 
 
 def global_average_pool2d(x, *, keepdims=False):

@@ -6,6 +6,7 @@ import gc
 import tracemalloc
 from collections.abc import Callable
 
+import foreign
 import numpy as np
 import pytest
 import stated_order
@@ -134,17 +135,9 @@ def test_packed_weights_may_be_given():
     stated_order.check_bits(layer(X), fastdw.pointwise_conv2d(X, weight), "packed")
 
 
-class Foreign:
-    """An array of another library."""
-
-    def __init__(self, array: np.ndarray):
-        self.__array_interface__ = array.__array_interface__
-        self.array = array
-
-
 def test_arrays_of_other_libraries_are_taken():
     layer = prepared("pointwise")
-    stated_order.check_bits(layer(Foreign(X)), called("pointwise"), "__array_interface__")
+    stated_order.check_bits(layer(foreign.WithInterface(X)), called("pointwise"), "__array_interface__")
 
 
 def test_a_layer_shows_what_it_is():

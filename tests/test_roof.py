@@ -1,4 +1,4 @@
-"""The measured roof: positive, and never below what a kernel attains."""
+"""The task that measures the roof, and what it measures: plausible numbers."""
 
 import numpy as np
 import pytest

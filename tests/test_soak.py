@@ -1,4 +1,4 @@
-"""The soak command: problems are counted once, goes on where it stopped, and survives the problems that end a worker."""
+"""The soak command: counts each problem once, goes on where it stopped, and survives the problems that end a worker."""
 
 import os
 import signal
