@@ -122,7 +122,7 @@ def look(worker: WorkerProcess, entry: Entry, residency: str) -> tuple[float, fl
     for choice in (entry.default, entry.plan):
         worker.call("check", choice=vars(choice))
     choices = [vars(choice) for choice in (entry.default, entry.plan, entry.default)]
-    default, tuned, again = bench.worker.call("measure", choices=choices, rounds=ROUNDS, residency=residency, fresh=True)
+    default, tuned, again = bench.worker.call("measure", choices=choices, rounds=ROUNDS, residency=residency, fresh=True)["samples"]
     return median_ratio(default, tuned), median_ratio(default, again)
 
 

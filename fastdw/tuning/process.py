@@ -135,16 +135,18 @@ class Bench:
                 self.found[plan] = self.check(plan)
         correct = [plan for plan in plans if self.found[plan].status == CORRECT]
         try:
-            samples = self.worker.call(
+            measured = self.worker.call(
                 "measure", choices=[_choice(plan) for plan in correct], rounds=rounds, residency=residency, fresh=fresh
             )
         except (WorkerDied, WorkerSilent, WorkerFailed) as error:
             self.reload()
             lost = Trial(plans[0], RUNTIME, note=f"while several plans were timed: {error}")
             return [self.found[plan] if plan not in correct else Trial(plan, RUNTIME, note=lost.note) for plan in plans]
-        by_plan = dict(zip(correct, samples, strict=True))
+        by_plan, spread = dict(zip(correct, measured["samples"], strict=True)), measured["spread"]
         return [
-            Trial(plan, CORRECT, tuple(by_plan[plan]), tuple(by_plan[plans[0]]), residency) if plan in by_plan else self.found[plan]
+            Trial(plan, CORRECT, tuple(by_plan[plan]), tuple(by_plan[plans[0]]), residency, spread=spread)
+            if plan in by_plan
+            else self.found[plan]
             for plan in plans
         ]
 

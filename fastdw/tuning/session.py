@@ -27,7 +27,6 @@ SECOND_SHARE = 0.15  # of the budget, for a second look at what was found quicke
 SECOND_ROUNDS = 16
 NETWORK_ROUNDS = 60
 LEAST_SHARE = 0.2  # of a problem's even share of the budget, that it is given in any case
-CROWDED = 0.5  # of what threads bring that have cores of their own
 THROTTLED = 1.15  # times the pace at the beginning
 WORKER_ERRORS = (WorkerDied, WorkerFailed, WorkerSilent)
 
@@ -112,8 +111,8 @@ class Session:
                 self.begun, self.compiled_before = self.clock(), self.worker.compile_seconds
                 self.tune(wanted, reserve=SECOND_SHARE + (NETWORK_SHARE if network else 0.0))
                 self.look_again()
-                if self.worker.call("usual_spread") < CROWDED:
-                    self.report.messages.append("other programs used the cores: times with more than one thread say little")
+                if self.worker.call("usual_spread") < trial.WELL_SPREAD:
+                    self.report.messages.append("other programs used the cores: nothing could be learned about more than one thread")
                 if network:
                     self.time_network(network, name)
         except KeyboardInterrupt:

@@ -22,6 +22,7 @@ STATUSES = (CORRECT, CONSTRAINT, COMPILE, RUNTIME, INCORRECT, TIMEOUT)
 LEAST_GAIN = 1.015  # times faster than the default: less is not worth an entry, nor told from noise in a second
 LEAST_GAIN_BY_THREADS = 1.1  # where a plan uses another number of threads: how quick threads meet changes with where they run
 LEAST_WINS = 0.8  # of the pairs of samples
+WELL_SPREAD = 0.8  # of what threads bring that have cores of their own: with less, one thread looks quicker than it is
 SLOWER = 0.99  # where not searched for, a candidate must not be slower than this
 
 
@@ -35,6 +36,7 @@ class Trial:
     baseline: tuple[float, ...] = ()
     residency: str = ""
     note: str = ""
+    spread: float = 1.0  # how well its threads were spread over cores
 
     @property
     def score(self) -> float:
@@ -57,9 +59,9 @@ def quartile(seconds: Sequence[float]) -> float:
 
 
 def is_faster(trial: Trial, least_gain: float = LEAST_GAIN) -> bool:
-    """Than the default, beyond the noise: in most pairs, in the middle and at the lower quartile."""
+    """Than the default, beyond the noise: in most pairs, in the middle and at the lower quartile, its threads on cores of their own."""
     wins = sum(slow > fast for slow, fast in zip(trial.baseline, trial.seconds, strict=True))
-    return wins >= LEAST_WINS * len(trial.seconds) and trial.gain >= least_gain
+    return wins >= LEAST_WINS * len(trial.seconds) and trial.gain >= least_gain and trial.spread >= WELL_SPREAD
 
 
 def is_slower(trial: Trial) -> bool:

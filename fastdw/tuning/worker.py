@@ -26,13 +26,13 @@ from fastdw.kernels.spec import Plan
 from fastdw.machine import host, reported_caches
 from fastdw.profile import WARM, Choice, Profile, problem_from_json, problem_to_json
 from fastdw.tuning.timing import measure
-from fastdw.tuning.trial import COMPILE, CONSTRAINT, CORRECT, INCORRECT
+from fastdw.tuning.trial import COMPILE, CONSTRAINT, CORRECT, INCORRECT, WELL_SPREAD
 from fastdw.tuning.workload import Arena, Untunable, Workload
 
 LEAST_ARENA_BYTES = 16 << 20
 CACHES = 2  # the arena exceeds the last cache so many times
 MEMORY_SHARE = 8  # and takes no more than this part of what is free
-WELL_SPREAD, SETTLE_TRIES, SLEEP_SECONDS = 0.8, 4, 0.15
+SETTLE_TRIES, SLEEP_SECONDS = 4, 0.15
 PACE_BYTES = bytes(256 << 10)
 
 
@@ -61,16 +61,19 @@ class Worker:
     def settle(self, threads: int) -> float:
         """Wait until threads have cores of their own: a pool may stay on one core for seconds, and moves when it has slept.
         Tells how well they are spread, 1 at best."""
-        from fastdw import probes
-
-        spread = probes.spread(threads)
+        spread = self.spread(threads)
         for _ in range(SETTLE_TRIES):
             if spread >= WELL_SPREAD:
                 break
             time.sleep(SLEEP_SECONDS)
-            spread = max(spread, probes.spread(threads))
+            spread = max(spread, self.spread(threads))
         self.spreads.append(spread)
         return spread
+
+    def spread(self, threads: int) -> float:
+        from fastdw import probes
+
+        return probes.spread(threads) if threads > 1 else 1.0
 
     def usual_spread(self) -> float:
         """The median of what settling has reached."""
@@ -116,14 +119,15 @@ class Worker:
             self.compile_seconds += time.perf_counter() - start
         return call
 
-    def measure(self, choices: list[dict], rounds: int, residency: str = WARM, fresh: bool = False, seconds: float = math.inf) -> list:
-        """Samples of plans that were found correct, in turn; on arrays made anew, or those of the last time."""
+    def measure(self, choices: list[dict], rounds: int, residency: str = WARM, fresh: bool = False, seconds: float = math.inf) -> dict:
+        """Samples of plans that were found correct, in turn; on arrays made anew, or those of the last time. And how well the
+        threads were spread over cores, before and after."""
         if fresh or residency not in self.makers:
             self.makers[residency] = self.work.runner(residency)
         make = self.makers[residency]
-        if self.threads > 1:
-            self.settle(self.threads)
-        return measure([make(self.calls[Choice(**choice)]) for choice in choices], rounds, seconds)
+        before = self.settle(self.threads)
+        samples = measure([make(self.calls[Choice(**choice)]) for choice in choices], rounds, seconds)
+        return {"samples": samples, "spread": min(before, self.spread(self.threads))}
 
     # ---- a whole network ----
     def problems(self, network: str, threads: int) -> list[list]:
@@ -152,8 +156,7 @@ class Worker:
         if not np.array_equal(bits(outs[0]), bits(outs[1])):
             raise ValueError("the network's result has other bits with the profile")
 
-        if threads > 1:
-            self.settle(threads)
+        self.settle(threads)
 
         def runner(one, out):
             def run(count: int) -> None:

@@ -63,7 +63,8 @@ class FakeWorker:
         self.now += 0.0014 * rounds * len(choices)
         seconds = [self.times.setdefault((self.key, repr(choice)), self.random.uniform(1e-3, 2e-3)) for choice in choices]
         seconds[0] = 1.3e-3
-        return [[one * self.random.lognormvariate(0, 0.01) for _ in range(rounds)] for one in seconds]
+        samples = [[one * self.random.lognormvariate(0, 0.01) for _ in range(rounds)] for one in seconds]
+        return {"samples": samples, "spread": self.spread}
 
     def problems(self, network, threads):
         return [[problem_to_json(one), threads] for one in LAYERS]
@@ -271,5 +272,6 @@ def test_cores_that_others_use_are_told(path):
     worker = FakeWorker()
     worker.spread = 0.1
     report = session(path, worker=worker, threads=(1, 2)).run(asked(LAYERS[2], threads=(1, 2)))
-    assert report.messages == ["other programs used the cores: times with more than one thread say little"]
+    assert report.messages == ["other programs used the cores: nothing could be learned about more than one thread"]
     assert report.messages[0] in str(report)
+    assert not any(row.is_tuned for row in report.rows)
