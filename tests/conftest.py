@@ -49,5 +49,19 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.write_line(f"fastdw: {len(jit.compilations())} kernels compiled in this process")
 
 
+@pytest.fixture
+def own_profile(tmp_path, monkeypatch):
+    """The file that FASTDW_PROFILE names during a test; there is none yet, and nothing lies beneath it."""
+    import fastdw
+
+    path = tmp_path / "profiles" / "profile.json"
+    monkeypatch.setenv("FASTDW_PROFILE", str(path))
+    monkeypatch.setenv("XDG_DATA_DIRS", str(tmp_path / "system"))
+    fastdw.use_profile(None)
+    yield path
+    monkeypatch.undo()
+    fastdw.use_profile(None)
+
+
 def pytest_unconfigure():
     shutil.rmtree(TEMPORARY, ignore_errors=True)

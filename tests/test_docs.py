@@ -16,7 +16,6 @@ from pathlib import Path
 
 import pytest
 
-import fastdw
 from fastdw.cli import COMMANDS, make_parser
 
 ROOT = Path(__file__).parents[1]
@@ -47,19 +46,14 @@ def run(page: Path, namespace: dict, capsys: pytest.CaptureFixture) -> None:
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if "```python\n" in page.read_text()], ids=name)
-def test_code_runs(page, tmp_path, monkeypatch, capsys):
+def test_code_runs(page, tmp_path, own_profile, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("FASTDW_PROFILE", str(tmp_path / "profile.json"))
-    fastdw.use_profile(None)
     try:
         run(page, {"__name__": "__main__"}, capsys)
     except ModuleNotFoundError as error:
         if (error.name or "fastdw").startswith("fastdw"):
             raise
         pytest.skip(f"needs {error.name}")
-    finally:
-        monkeypatch.undo()
-        fastdw.use_profile(None)
 
 
 SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)

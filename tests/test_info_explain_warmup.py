@@ -35,14 +35,9 @@ sys.exit(len(jit.compilations()))
 
 
 @pytest.fixture(autouse=True)
-def path(tmp_path, monkeypatch):
-    path = tmp_path / "profile.json"
-    monkeypatch.setenv("FASTDW_PROFILE", str(path))
-    monkeypatch.setenv("XDG_DATA_DIRS", str(tmp_path / "system"))
-    fastdw.use_profile(None)
-    yield path
-    monkeypatch.undo()
-    fastdw.use_profile(None)
+def path(own_profile):
+    own_profile.parent.mkdir()
+    return own_profile
 
 
 def run(capsys, *arguments: str) -> str:

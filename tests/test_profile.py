@@ -29,15 +29,8 @@ POINTS = Problem(POINTWISE, 1, 1, 784, 64, 128)
 
 
 @pytest.fixture(autouse=True)
-def path(tmp_path, monkeypatch):
-    """The file that FASTDW_PROFILE names; nothing lies beneath it."""
-    path = tmp_path / "profiles" / "profile.json"
-    monkeypatch.setenv("FASTDW_PROFILE", str(path))
-    monkeypatch.setenv("XDG_DATA_DIRS", str(tmp_path / "system"))
-    fastdw.use_profile(None)
-    yield path
-    monkeypatch.undo()
-    fastdw.use_profile(None)
+def path(own_profile):
+    return own_profile
 
 
 def others(problem: Problem, threads: int = 1) -> list:
