@@ -164,7 +164,7 @@ class KernelCache:
                     stack.enter_context(file_lock.held(folder / f"{self.name}.lock", 0 if _given_up else LOCK_SECONDS))
                 except TimeoutError:
                     _given_up.add(folder)
-                except OSError:  # the work is done twice then
+                except OSError:  # a cache that is read-only, or on a file system without locks: the work is done twice then
                     pass
             yield
 

@@ -51,7 +51,7 @@ def user_path() -> Path:
 
     try:
         path = Path(named).expanduser() if named else Path(platformdirs.user_data_dir("fastdw", appauthor=False), usual_name())
-    except RuntimeError as error:
+    except RuntimeError as error:  # the user has no home
         raise ProfileError(f"there is no place for a profile ({error}); FASTDW_PROFILE names one") from None
     if not named and not path.is_absolute():
         raise ProfileError("there is no place for a profile (no home directory); FASTDW_PROFILE names one")
@@ -74,25 +74,29 @@ def read(path: Path) -> Profile:
       FileNotFoundError: there is none.
       ProfileError: it cannot be read, or is no profile of a known schema.
     """
+    text = _text(path)
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise ProfileError(f"{path}: it is {'a directory' if stat.S_ISDIR(status.st_mode) else 'no regular file'}")
-        if status.st_size > MOST_BYTES:
-            raise ProfileError(f"{path}: it has {status.st_size:,} bytes, more than a profile")
-        document = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise ProfileError(f"{path}: {error.strerror or error}") from None
-    except ProfileError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise Damaged(f"{path}: it is empty" if not status.st_size else f"{path}: it is no JSON ({error})") from None
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:  # RecursionError: brackets without end
+        raise Damaged(f"{path}: it is no JSON ({error})" if text else f"{path}: it is empty") from None
     try:
         return Profile.from_json(document)
     except ProfileError as error:
         raise type(error)(f"{path}: {error}") from None
+
+
+def _text(path: Path) -> bytes:
+    try:
+        status = path.stat()
+        if stat.S_ISREG(status.st_mode) and status.st_size <= MOST_BYTES:
+            return path.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as error:  # a directory or a file that may not be read
+        raise ProfileError(f"{path}: {error.strerror or error}") from None
+    if stat.S_ISREG(status.st_mode):
+        raise ProfileError(f"{path}: it has {status.st_size:,} bytes, more than a profile")
+    raise ProfileError(f"{path}: it is {'a directory' if stat.S_ISDIR(status.st_mode) else 'no regular file'}")
 
 
 def read_own(path: Path) -> Profile:
@@ -150,7 +154,7 @@ def _locked(path: Path) -> Iterator[Path]:
     except TimeoutError:
         raise ProfileError(f"{path}: another process has held its lock for {LOCK_SECONDS} s") from None
     except OSError as error:
-        raise ProfileError(f"{path}: it cannot be written ({getattr(error, 'strerror', None) or error})") from None
+        raise ProfileError(f"{path}: it cannot be written ({error.strerror or error})") from None
 
 
 def _readable(path: Path) -> tuple[Profile, str | None]:

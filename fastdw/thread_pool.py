@@ -76,12 +76,12 @@ def on_threads(alone: Callable[[], Callable[..., int]], together: Callable[[], C
 
 @cache
 def started_layer() -> str:
-    """Numba's threading layer, started; empty, with one warning, where Numba has no threads: no library for them, no semaphores."""
+    """Numba's threading layer, started; empty, with one warning, where there is no library for it."""
     with forks.WHOLE:
         try:
             get_num_threads()
             return threading_layer()
-        except (ImportError, OSError, RuntimeError, ValueError) as error:
+        except (ImportError, ValueError) as error:  # none can be loaded; not the one that NUMBA_THREADING_LAYER asks for
             reason = str(error).strip().partition("\n")[0]
             notices.warn_once("threads", "calls run on one thread: Numba cannot start threads here (%s)", reason)
             return ""
@@ -91,7 +91,7 @@ def layer_in_use() -> str:
     """Numba's threading layer; empty before the first parallel launch."""
     try:
         return threading_layer()
-    except ValueError:
+    except ValueError:  # there is none yet
         return ""
 
 
