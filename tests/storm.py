@@ -259,7 +259,7 @@ def kills(rounds: int, seed: int) -> dict[str, int]:
 def damage(file: Path, luck: random.Random) -> int:
     """What a loss of power leaves of a file that was not yet on the disk."""
     size = file.stat().st_size
-    os.truncate(file, luck.choice([0, luck.randrange(size), size]))
+    os.truncate(file, luck.randrange(size + 1))
     if luck.random() < 0.5:
         file.write_bytes(bytes(size))
     return 1

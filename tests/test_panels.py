@@ -6,9 +6,14 @@ import numpy as np
 import pytest
 
 import fastdw
+from fastdw.call import bind
+from fastdw.gather import gather
 from fastdw.kernels.panels import panels_for
+from fastdw.kernels.spec import Blocking, Plan
 from fastdw.machine import Machine, host
 from fastdw.packing import ALIGNMENT, BLANK, BLANK_ADDRESS, Panels, aligned_empty, aligned_zeros
+from fastdw.problem import POINTWISE
+from fastdw.tile import TileShape
 
 MACHINES = [
     Machine("avx512", "x86_64", frozenset({"fma", "avx2", "avx512f", "avx512vl"}), 2, None, None),
@@ -160,3 +165,12 @@ def test_packed_weights_state_their_size():
     assert packed.nbytes == packed.data.nbytes >= 4 * 9 * 70
     assert packed.shape == (9, 70)
     assert packed.kind == "pointwise"
+
+
+def test_the_reference_kernel_reads_panels_too():
+    plan = lambda problem, threads: Plan(problem, "reference_pointwise", TileShape(1, 1, 1, 1), Blocking(1, 1 << 30))  # noqa: E731
+    x = rng.standard_normal((1, 2, 2, 5), np.float32)
+    for columns in range(1, 100):
+        weight = rng.standard_normal((5, columns), np.float32)
+        request, *arrays = gather(POINTWISE, x, fastdw.pack_pointwise(weight))
+        assert np.array_equal(bind(request, plan)(*arrays), fastdw.pointwise_conv2d(x, weight)), columns

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from fastdw.jit import Task
 from fastdw.kernels.epilogue import EPILOGUE, epilogue_fields, finish
+from fastdw.kernels.panels import panels_for
 from fastdw.kernels.spec import REFERENCE, Blocking, KernelSpec, Layout, Plan
+from fastdw.machine import host
 from fastdw.problem import CONV, DEPTHWISE, POINTWISE
 from fastdw.tile import Context, TileShape, load_row, outer_fma, view, zeros
 
@@ -78,8 +80,9 @@ def bind(plan: Plan, layout: Layout) -> tuple[dict[str, int], int]:
         weight_depth = layout.weight[0]
         weight_row, weight_col = p.kernel[1] * depth * weight_depth, depth * weight_depth
     panel, panel_bytes = layout.panel or p.out_channels, layout.weight[1] if layout.panel else 0
-    if panel > p.out_channels:  # one panel of two overlapping vectors: as two panels
-        panel, panel_bytes = panel // 2, 2 * panel
+    if panel > p.out_channels:  # one panel whose last vector steps back: as panels of one vector
+        panel = panels_for(p.out_channels, host()).lanes
+        panel_bytes = 4 * panel
     fields = epilogue_fields(plan, layout) | {
         "height": p.height,
         "width": p.width,
