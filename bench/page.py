@@ -75,27 +75,29 @@ def by(entries: Iterable[dict], *names: str) -> dict[tuple, list[dict]]:
     return groups
 
 
-def times(group: list[dict]) -> dict[str, float]:
-    return {one["contestant"]: one["median"] for one in group}
+def times(group: list[dict], kind: str = "median") -> dict[str, float]:
+    return {one["contestant"]: one[kind] for one in group}
 
 
 def best_other(found: dict[str, float]) -> tuple[str, float]:
-    others = {name: seconds for name, seconds in found.items() if name != OURS}
+    others = {name: seconds for name, seconds in found.items() if not name.startswith(OURS)}
     return min(others.items(), key=lambda item: item[1])
 
 
 # ---- sections ----
-def beside(rows: dict[str, dict[str, float]], scale: float, first: str, more: dict[str, str] | None = None) -> str:
-    """A table of contestants' times with the ratio to the best other, and the geometric mean of the ratios."""
-    names = list(dict.fromkeys(name for found in rows.values() for name in found))
-    lines: list[Row] = [[first, *names, "ratio", *(["% peak"] if more else [])]]
+def beside(groups: dict[str, list[dict]], scale: float, first: str, more: dict[str, str] | None = None) -> str:
+    """A table of contestants' times with the ratios to the best other, and their geometric means."""
+    names = list(dict.fromkeys(one["contestant"] for group in groups.values() for one in group))
+    lines: list[Row] = [[first, *names, "ratio", "of minima", *(["% peak"] if more else [])]]
     ratios = []
-    for title, found in rows.items():
+    for title, group in groups.items():
+        found, minima = times(group), times(group, "min")
         best, seconds = best_other(found)
-        ratios.append(found[OURS] / seconds)
+        ratios.append((found[OURS] / seconds, minima[OURS] / best_other(minima)[1]))
         cells = [f"{scale * found[name]:.4g}" if name in found else "" for name in names]
-        lines.append([title, *cells, f"{ratios[-1]:.2f} {best}", *([more[title]] if more else [])])
-    lines.append(["geometric mean", *[""] * len(names), f"{geometric_mean(ratios):.3f}", *([""] if more else [])])
+        lines.append([title, *cells, f"{ratios[-1][0]:.2f} {best}", f"{ratios[-1][1]:.2f}", *([more[title]] if more else [])])
+    means = [f"{geometric_mean(kind):.3f}" for kind in zip(*ratios, strict=True)]
+    lines.append(["geometric mean", *[""] * len(names), *means, *([""] if more else [])])
     return table(lines)
 
 
@@ -103,12 +105,14 @@ def peers(documents: list[dict], folder: Path) -> str:
     parts = []
     for (residency, threads), group in by(entries(documents), "residency", "threads").items():
         layers = by(group, "layer")
-        rows = {layer: times(found) for (layer,), found in layers.items()}
+        rows = {layer: found for (layer,), found in layers.items()}
         ours = {layer: next(one for one in found if one["contestant"] == OURS) for (layer,), found in layers.items()}
         share = {layer: f"{100 * one['flops'] / one['median'] / one['peak_flops']:.0f}" for layer, one in ours.items()}
         parts.append(f"### {residency}, threads {threads}, microseconds\n\n{beside(rows, 1e6, 'layer', share)}")
         name = f"benchmarks-{residency}-{threads}"
-        plots.ratios(folder / f"{name}-peers.svg", {layer: found[OURS] / best_other(found)[1] for layer, found in rows.items()})
+        plots.ratios(
+            folder / f"{name}-peers.svg", {layer: times(found)[OURS] / best_other(times(found))[1] for layer, found in rows.items()}
+        )
         levels = documents[0]["machine_info"]["levels"]
         plots.roofline(folder / f"{name}-roofline.svg", list(ours.values()), levels, threads)
         parts.append(f"\n![time against the best peer]({name}-peers.svg)\n![roofline]({name}-roofline.svg)\n\n")
@@ -117,7 +121,7 @@ def peers(documents: list[dict], folder: Path) -> str:
 
 def networks(documents: list[dict], folder: Path) -> str:
     groups = by(entries(documents), "network", "threads")
-    rows = {f"{network}, threads {threads}": times(found) for (network, threads), found in groups.items()}
+    rows = {f"{network}, threads {threads}": found for (network, threads), found in groups.items()}
     return f"Milliseconds of a whole network with the same random weights.\n\n{beside(rows, 1e3, 'network')}"
 
 

@@ -65,7 +65,7 @@ def output_of(runner: Runner, x: np.ndarray) -> np.ndarray:
 
 
 def table(name: str, runners: dict[str, Runner], samples: dict[str, Samples], errors: dict[str, float], absent: dict[str, str]) -> str:
-    others = {contestant: found for contestant, found in samples.items() if contestant != OURS}
+    others = {contestant: found for contestant, found in samples.items() if not contestant.startswith(OURS)}
     ours = samples[OURS]
     title = name
     if others:

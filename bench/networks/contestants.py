@@ -1,4 +1,5 @@
-"""Who takes part: fastdw and, with the same weights, LiteRT, ONNX Runtime and OpenVINO, each in the form that suits it best.
+"""Who takes part: fastdw without a profile and with the one in use; and, with the same weights, LiteRT, ONNX Runtime and OpenVINO,
+each in the form that suits it best.
 
 Adding one is adding a function make(graph, threads) -> Runner.
 """
@@ -12,15 +13,29 @@ from pathlib import Path
 
 import numpy as np
 
+import fastdw
 from bench.data import aligned_copy, aligned_empty
 from bench.peers import Runner, fastest, nchw, nhwc
+from fastdw import profile_files
 from fastdw.networks import Graph, Network
 
 
 def make_fastdw(graph: Graph, threads: int) -> Runner:
+    return runner_of(graph, threads, "NHWC, default plans", "off")
+
+
+def make_tuned(graph: Graph, threads: int) -> Runner:
+    if not any(profile.entries for _, profile in profile_files.in_effect()):
+        raise ImportError("there is no profile: fastdw autotune makes one")
+    return runner_of(graph, threads, "NHWC, tuned plans", None)
+
+
+def runner_of(graph: Graph, threads: int, form: str, profile: str | None) -> Runner:
+    fastdw.use_profile(profile)
     network = Network(graph, threads=threads)
+    fastdw.use_profile(None)
     x, y = aligned_empty(network.input_shape), aligned_empty(network.output_shape)
-    return Runner("fastdw", "NHWC", partial(network, x, y), partial(np.copyto, x), lambda _: y)
+    return Runner("fastdw", form, partial(network, x, y), partial(np.copyto, x), lambda _: y)
 
 
 def make_litert(graph: Graph, threads: int) -> Runner:
@@ -69,6 +84,7 @@ def image(y: np.ndarray) -> np.ndarray:
 
 CONTESTANTS: dict[str, Callable[[Graph, int], Runner]] = {
     "fastdw": make_fastdw,
+    "fastdw tuned": make_tuned,
     "litert": make_litert,
     "onnxruntime": make_onnxruntime,
     "openvino": make_openvino,
