@@ -1,5 +1,6 @@
 """Any layout of x and out, read-only or foreign arrays: the same bits, most often from the machine code that is there already."""
 
+import foreign
 import numpy as np
 import problems
 import pytest
@@ -19,10 +20,7 @@ SHORTER_RUNS = {  # of pixels at equal distances, so a pointwise tile may be ano
     "reversed images": lambda x: x[::-1].copy()[::-1],
     "every other row": lambda x: np.repeat(x, 2, axis=1)[:, ::2] if x.ndim == 4 else np.repeat(x, 2, axis=0)[::2],
 }
-FOREIGN = {
-    "__array_interface__": lambda x: type("Foreign", (), {"__array_interface__": x.__array_interface__})(),
-    "DLPack": lambda x: type("Foreign", (), {"__dlpack__": x.__dlpack__, "__dlpack_device__": x.__dlpack_device__})(),
-}
+FOREIGN = {"__array_interface__": foreign.WithInterface, "DLPack": foreign.WithDLPack}
 
 
 @pytest.mark.parametrize("layout", [*LAYOUTS, *FOREIGN])

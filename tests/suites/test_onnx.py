@@ -153,6 +153,12 @@ with warnings.catch_warnings():
     CASES = [*node_cases(), *stored_cases()]
 
 
+def test_onnx_brings_cases():
+    names = [case.name for case in CASES]
+    for start in ("test_conv", "test_gemm", "test_globalaveragepool", "test_Conv2d", "test_operator_conv"):
+        assert any(name.startswith(start) for name in names), start
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_backend_case(case):
     kinds = {node.op_type for node in case.model.graph.node}
