@@ -29,10 +29,10 @@ from fastdw.kernels.phases import (
     phase_addresses,
     phase_fields,
     phases,
+    task_phase,
 )
 from fastdw.kernels.spec import Blocking, KernelSpec, Layout, Plan, lanes_for
 from fastdw.machine import Machine
-from fastdw.packing import BLANK_ADDRESS
 from fastdw.problem import DEPTHWISE, Problem
 from fastdw.tile import Context, TileShape, load_row, load_taps, load_window, load_window_clipped, slide_fma, view, zeros
 
@@ -42,25 +42,7 @@ MAX_STRIDE = 2
 
 CONTEXT = Context(
     *EPILOGUE,
-    "blank",  # the address of zeros
-    "height",
-    "width",
-    "rows",  # of the output
-    "cols",
-    "channels",
-    "top",
-    "left",
-    "kernel_rows",
-    "stride_row",
-    "stride_col",
-    "dilation_row",
-    "dilation_col",
     *PHASES,
-    "x_image",
-    "x_row",
-    "x_col",
-    "weight_row",
-    "weight_col",
     "row_blocks",
     "channel_blocks",
 )
@@ -73,18 +55,13 @@ def depthwise(shape, context, index):
     index //= c.channel_blocks
     row_block = index % c.row_blocks
     index //= c.row_blocks
-    col_phase = index % c.col_phases
-    index //= c.col_phases
-    row_phase = index % c.row_phases
-    image = index // c.row_phases
+    image, row_phase, col_phase, rows, cols = task_phase(c, index)
     x_image, out_image, residual_image = phase_addresses(c, image, row_phase, col_phase)
     top = grid_before(row_phase * c.stride_row - c.top, c.dilation_row)
     left = grid_before(col_phase * c.stride_col - c.left, c.dilation_col)
     height = grid_before(row_phase * c.stride_row - c.top - c.height, c.dilation_row) - top
     width = grid_before(col_phase * c.stride_col - c.left - c.width, c.dilation_col) - left
     x_image += top * c.grid_row + left * c.grid_col
-    rows = (c.rows - row_phase + c.row_phases - 1) // c.row_phases
-    cols = (c.cols - col_phase + c.col_phases - 1) // c.col_phases
     row_end = block_start(row_block + 1, c.row_blocks, rows, shape.rows)
     begin = block_start(channel_block, c.channel_blocks, c.channels, shape.width)
     end = block_start(channel_block + 1, c.channel_blocks, c.channels, shape.width)
@@ -182,10 +159,16 @@ def blockings(problem: Problem, shape: TileShape) -> Iterator[Blocking]:
                 yield Blocking(rows, channels)
 
 
+def touching(problem: Problem, rows: int) -> float:
+    """The share of filter rows that fall on the image for some of a tile of so many rows."""
+    beside = sum(sum(range(side // problem.dilation[0] - rows + 1, 0, -rows)) for side in problem.padding[0])
+    return max(0, 1 - beside / (mean_tiles(problem, 0, rows) * problem.kernel[0]))
+
+
 def cost(problem: Problem, shape: TileShape) -> float:
     """Estimated cycles: for each tile the FMA or load units, whichever is busier, the epilogue, edges and a fixed share.
 
-    Filter rows that fall beside the image for all of a tile are skipped.
+    Filter rows that fall beside the image for all of a tile are left out.
     """
     taps_high, taps_wide = problem.kernel
     window_rows = (shape.rows - 1) * grid_stride(problem, 0) + taps_high
@@ -196,11 +179,9 @@ def cost(problem: Problem, shape: TileShape) -> float:
     tile_rows, tile_cols = mean_tiles(problem, 0, shape.rows), mean_tiles(problem, 1, shape.cols)
     inner = max(0, tile_rows - 2) * max(0, tile_cols - 2) / (tile_rows * tile_cols)
     edge = (1 - inner) * taps_high * shape.rows * window_cols
-    beside = sum(sum(range(side // problem.dilation[0] - shape.rows + 1, 0, -shape.rows)) for side in problem.padding[0])
-    touched = 1 - min(1, beside / (tile_rows * taps_high))
     busy = max(outputs * taps_high * taps_wide, loads) / 2
     tiles = tile_rows * tile_cols * -(-problem.out_channels // shape.width)
-    return tiles * (touched * (busy + 0.4 * fresh + 0.5 * edge) + 1.5 * outputs + 25)
+    return tiles * (touching(problem, shape.rows) * (busy + 0.4 * fresh + 0.5 * edge) + 1.5 * outputs + 25)
 
 
 def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape, Blocking]:
@@ -235,28 +216,7 @@ def bind(plan: Plan, layout: Layout) -> tuple[dict[str, int], int]:
     p, shape = plan.problem, plan.shape
     row_blocks = count_blocks(least_outputs(p, 0), shape.rows, plan.blocking.rows)
     channel_blocks = count_blocks(p.channels, shape.width, plan.blocking.channels)
-    fields = phase_fields(plan, layout) | {
-        "blank": BLANK_ADDRESS,
-        "height": p.height,
-        "width": p.width,
-        "rows": p.out_height,
-        "cols": p.out_width,
-        "channels": p.channels,
-        "top": p.padding[0][0],
-        "left": p.padding[1][0],
-        "kernel_rows": p.kernel[0],
-        "stride_row": p.stride[0],
-        "stride_col": p.stride[1],
-        "dilation_row": p.dilation[0],
-        "dilation_col": p.dilation[1],
-        "x_image": layout.x[0],
-        "x_row": layout.x[1],
-        "x_col": layout.x[2],
-        "weight_row": layout.weight[0],
-        "weight_col": layout.weight[1],
-        "row_blocks": row_blocks,
-        "channel_blocks": channel_blocks,
-    }
+    fields = phase_fields(plan, layout) | {"row_blocks": row_blocks, "channel_blocks": channel_blocks}
     return fields, p.batch * phases(p, 0) * phases(p, 1) * row_blocks * channel_blocks
 
 

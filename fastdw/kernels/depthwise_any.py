@@ -7,7 +7,8 @@ With dilation the strip holds the grid of one phase alone: see phases.py.
     strip    [strip rows][strip columns][n ... n + width]
     tile     rows x cols outputs; for each filter row it loads the window under it and slides the filter row along
 
-Filters wider than a tile takes at once go in chunks of columns and a rest.
+Filters wider than a tile takes at once go in chunks of columns and a rest. Filter rows and chunks that fall beside the image for all of
+a tile are left out.
 """
 
 from __future__ import annotations
@@ -19,10 +20,20 @@ from fastdw.jit import Task
 from fastdw.kernels import depthwise
 from fastdw.kernels.blocks import block_start, count_blocks, largest_block
 from fastdw.kernels.epilogue import EPILOGUE, finish
-from fastdw.kernels.phases import PHASES, grid_before, grid_stride, least_outputs, most_outputs, phase_addresses, phase_fields, phases
+from fastdw.kernels.phases import (
+    PHASES,
+    grid_before,
+    grid_stride,
+    least_outputs,
+    mean_tiles,
+    most_outputs,
+    phase_addresses,
+    phase_fields,
+    phases,
+    task_phase,
+)
 from fastdw.kernels.spec import MIN_LANES, Blocking, KernelSpec, Layout, Plan, lanes_for
 from fastdw.machine import Machine
-from fastdw.packing import BLANK_ADDRESS
 from fastdw.problem import DEPTHWISE, Problem
 from fastdw.tile import (
     SCRATCH_BYTES,
@@ -43,32 +54,15 @@ from fastdw.tile import (
 
 MAX_STRIDE = 4  # between the columns of a tile; with larger ones a tile has one column
 MAX_UNIT = 6
+FEW_ROWS = 8
 
 CONTEXT = Context(
     *EPILOGUE,
-    "blank",  # the address of zeros
-    "height",
-    "width",
-    "rows",  # of the output
-    "cols",
-    "channels",  # of the output
+    *PHASES,
     "multiplier",
     "block_channels",
-    "top",
-    "left",
-    "kernel_rows",
     "kernel_cols",
     "whole_taps",  # filter columns before the rest
-    "stride_row",
-    "stride_col",
-    "dilation_row",
-    "dilation_col",
-    *PHASES,
-    "x_image",
-    "x_row",
-    "x_col",
-    "weight_row",
-    "weight_col",
     "row_blocks",
     "col_blocks",
     "channel_blocks",
@@ -86,16 +80,11 @@ def depthwise_any(shape, context, index):
     index //= c.col_blocks
     row_block = index % c.row_blocks
     index //= c.row_blocks
-    col_phase = index % c.col_phases
-    index //= c.col_phases
-    row_phase = index % c.row_phases
-    image = index // c.row_phases
-    phase_rows = (c.rows - row_phase + c.row_phases - 1) // c.row_phases
-    phase_cols = (c.cols - col_phase + c.col_phases - 1) // c.col_phases
-    row_begin = block_start(row_block, c.row_blocks, phase_rows, shape.rows)
-    row_end = block_start(row_block + 1, c.row_blocks, phase_rows, shape.rows)
-    col_begin = block_start(col_block, c.col_blocks, phase_cols, shape.cols)
-    col_end = block_start(col_block + 1, c.col_blocks, phase_cols, shape.cols)
+    image, row_phase, col_phase, rows, cols = task_phase(c, index)
+    row_begin = block_start(row_block, c.row_blocks, rows, shape.rows)
+    row_end = block_start(row_block + 1, c.row_blocks, rows, shape.rows)
+    col_begin = block_start(col_block, c.col_blocks, cols, shape.cols)
+    col_end = block_start(col_block + 1, c.col_blocks, cols, shape.cols)
     begin = channel_block * c.block_channels
     end = c.channels if channel_block == c.channel_blocks - 1 else begin + c.block_channels
 
@@ -108,6 +97,7 @@ def depthwise_any(shape, context, index):
     rows_to = max(rows_from, min(strip_rows, grid_before(first_row - c.height, c.dilation_row)))
     cols_from = min(strip_cols, grid_before(first_col, c.dilation_col))
     cols_to = max(cols_from, min(strip_cols, grid_before(first_col - c.width, c.dilation_col)))
+    window_cols = (shape.cols - 1) * shape.stride + shape.taps
     pixel = 4 * shape.width
     strip_row = strip_cols * pixel
     strip = scratch(shape)
@@ -136,13 +126,19 @@ def depthwise_any(shape, context, index):
 
         for tile_row in range(row_begin, row_end, shape.rows):
             row = min(tile_row, row_end - shape.rows)
+            top = (row - row_begin) * c.grid_stride_row
+            first_row = max(0, rows_from - top - (shape.rows - 1) * c.grid_stride_row)
+            last_row = min(c.kernel_rows, rows_to - top)
             for tile_col in range(col_begin, col_end, shape.cols):
                 col = min(tile_col, col_end - shape.cols)
-                window = strip + (row - row_begin) * c.grid_stride_row * strip_row + (col - col_begin) * c.grid_stride_col * pixel
-                weight = c.weight + 4 * n
+                beside = (col - col_begin) * c.grid_stride_col
+                first_chunk = max(0, (cols_from - beside - window_cols) // shape.taps + 1) * shape.taps if shape.rest > 0 else 0
+                last_tap = min(whole_taps, cols_to - beside) if shape.rest > 0 else whole_taps
+                window = strip + (top + first_row) * strip_row + beside * pixel
+                weight = c.weight + first_row * c.weight_row + 4 * n
                 acc = zeros(shape)
-                for _ in range(c.kernel_rows):
-                    for q in range(0, whole_taps, shape.taps):
+                for _ in range(first_row, last_row):
+                    for q in range(first_chunk, last_tap, shape.taps):
                         x_tile = load_window(shape, window + q * pixel, c.grid_stride_row * strip_row, pixel)
                         acc = slide_fma(shape, acc, x_tile, load_taps(shape, weight + q * c.weight_col, c.weight_col))
                     x_tile = load_window(rest, window + whole_taps * pixel, c.grid_stride_row * strip_row, pixel)
@@ -232,8 +228,9 @@ def cost(problem: Problem, shape: TileShape) -> float:
     taps_high, taps_wide = problem.kernel
     outputs = shape.pixels * shape.vecs
     loads = taps_high * shape.vecs * (shape.rows * ((shape.cols - 1) * shape.stride + taps_wide) + taps_wide)
-    tiles = -(-most_outputs(problem, 0) // shape.rows) * -(-most_outputs(problem, 1) // shape.cols)
-    return tiles * -(-problem.out_channels // shape.width) * (max(outputs * taps_high * taps_wide, loads) / 2 + 1.5 * outputs + 8)
+    busy = depthwise.touching(problem, shape.rows) * max(outputs * taps_high * taps_wide, loads) / 2
+    tiles = mean_tiles(problem, 0, shape.rows) * mean_tiles(problem, 1, shape.cols)
+    return tiles * -(-problem.out_channels // shape.width) * (busy + 1.5 * outputs + 8)
 
 
 def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape, Blocking]:
@@ -244,9 +241,12 @@ def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape,
     tasks = phases(problem, 0) * phases(problem, 1) * -(-problem.out_channels // shape.width)
     if tasks < 2 * threads:
         rows = max(shape.rows, rows * tasks // (2 * threads))
+    channels = shape.width
+    if problem.multiplier > 1 and 4 * problem.out_height * problem.out_width * problem.out_channels > (machine.l2_bytes or 1 << 20):
+        rows, channels = min(rows, FEW_ROWS), problem.out_channels  # pixels of the output are whole before they leave the cache
     while rows > shape.rows and strip_bytes(problem, rows, cols, shape.width) > SCRATCH_BYTES:
         rows = max(shape.rows, -(-rows // 2))
-    return shape, Blocking(rows, shape.width)
+    return shape, Blocking(rows, channels)
 
 
 def bind(plan: Plan, layout: Layout) -> tuple[dict[str, int], int]:
@@ -268,28 +268,10 @@ def bind(plan: Plan, layout: Layout) -> tuple[dict[str, int], int]:
         channel_blocks = count_blocks(p.out_channels, shape.width, plan.blocking.channels)
         block_channels = p.out_channels // shape.width // channel_blocks * shape.width
     fields = phase_fields(plan, layout) | {
-        "blank": BLANK_ADDRESS,
-        "height": p.height,
-        "width": p.width,
-        "rows": p.out_height,
-        "cols": p.out_width,
-        "channels": p.out_channels,
         "multiplier": p.multiplier,
         "block_channels": block_channels,
-        "top": p.padding[0][0],
-        "left": p.padding[1][0],
-        "kernel_rows": p.kernel[0],
         "kernel_cols": p.kernel[1],
         "whole_taps": p.kernel[1] - shape.rest,
-        "stride_row": p.stride[0],
-        "stride_col": p.stride[1],
-        "dilation_row": p.dilation[0],
-        "dilation_col": p.dilation[1],
-        "x_image": layout.x[0],
-        "x_row": layout.x[1],
-        "x_col": layout.x[2],
-        "weight_row": layout.weight[0],
-        "weight_col": layout.weight[1],
         "row_blocks": row_blocks,
         "col_blocks": col_blocks,
         "channel_blocks": channel_blocks,

@@ -12,9 +12,28 @@ import math
 from fastdw.jit import Inlined
 from fastdw.kernels.epilogue import epilogue_fields
 from fastdw.kernels.spec import Layout, Plan
+from fastdw.packing import BLANK_ADDRESS
 from fastdw.problem import Problem
 
 PHASES = (
+    "blank",  # the address of zeros
+    "height",
+    "width",
+    "rows",  # of the output
+    "cols",
+    "channels",
+    "top",
+    "left",
+    "kernel_rows",
+    "stride_row",
+    "stride_col",
+    "dilation_row",
+    "dilation_col",
+    "x_image",
+    "x_row",
+    "x_col",
+    "weight_row",
+    "weight_col",
     "row_phases",
     "col_phases",
     "grid_stride_row",  # rows of the grid from one output row of a phase to the next
@@ -32,6 +51,17 @@ PHASES = (
 def grid_before(start, step):
     """How many rows of the grid start, start + step, ... lie before row 0."""
     return 0 if start >= 0 else (step - 1 - start) // step
+
+
+@Inlined
+def task_phase(c, index):
+    """The image and the phases of rows and columns that a task is for, and the outputs of that phase."""
+    col_phase = index % c.col_phases
+    row_phase = index // c.col_phases % c.row_phases
+    image = index // (c.col_phases * c.row_phases)
+    rows = (c.rows - row_phase + c.row_phases - 1) // c.row_phases
+    cols = (c.cols - col_phase + c.col_phases - 1) // c.col_phases
+    return image, row_phase, col_phase, rows, cols
 
 
 @Inlined
@@ -76,10 +106,28 @@ def _outputs(problem: Problem, axis: int) -> int:
 
 
 def phase_fields(plan: Plan, layout: Layout) -> dict[str, int]:
-    """PHASES and EPILOGUE."""
+    """Of PHASES and EPILOGUE."""
     p, fields = plan.problem, epilogue_fields(plan, layout)
     rows, cols = phases(p, 0), phases(p, 1)
     return fields | {
+        "blank": BLANK_ADDRESS,
+        "height": p.height,
+        "width": p.width,
+        "rows": p.out_height,
+        "cols": p.out_width,
+        "channels": p.out_channels,
+        "top": p.padding[0][0],
+        "left": p.padding[1][0],
+        "kernel_rows": p.kernel[0],
+        "stride_row": p.stride[0],
+        "stride_col": p.stride[1],
+        "dilation_row": p.dilation[0],
+        "dilation_col": p.dilation[1],
+        "x_image": layout.x[0],
+        "x_row": layout.x[1],
+        "x_col": layout.x[2],
+        "weight_row": layout.weight[0],
+        "weight_col": layout.weight[1],
         "row_phases": rows,
         "col_phases": cols,
         "grid_stride_row": grid_stride(p, 0),

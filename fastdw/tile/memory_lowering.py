@@ -5,7 +5,7 @@ from __future__ import annotations
 from llvmlite import ir
 from numba.core import cgutils, types
 
-from fastdw.tile.lowering import I8, I64, Lowering, lowering
+from fastdw.tile.values import I8, I64, Lowering, lowering
 
 I1 = ir.IntType(1)
 TASK = ir.FunctionType(ir.VoidType(), [I8.as_pointer(), I64, I64])

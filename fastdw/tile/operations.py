@@ -33,11 +33,8 @@ class Operation:
 
     @cached_property
     def _numba_type_(self):
-        from fastdw.tile import arithmetic_lowering, memory_lowering
         from fastdw.tile.lowering import operation_type
 
-        lowerings = arithmetic_lowering, memory_lowering  # imported for what they declare
-        assert all(lowerings)
         return operation_type(self)
 
 

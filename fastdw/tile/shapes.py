@@ -71,7 +71,7 @@ class TileShape:
 
     @cached_property
     def _numba_type_(self):
-        from fastdw.tile.lowering import ConstantsType
+        from fastdw.tile.values import ConstantsType
 
         return ConstantsType("TileShape", self.constants)
 
@@ -108,6 +108,6 @@ class Context:
 
     @cached_property
     def _numba_type_(self):
-        from fastdw.tile.lowering import ConstantsType
+        from fastdw.tile.values import ConstantsType
 
         return ConstantsType("ContextFields", {field: i for i, field in enumerate(self.fields)})

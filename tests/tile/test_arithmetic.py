@@ -15,6 +15,8 @@ CONTEXT = Context("step")
 SHAPE = TileShape(2, 1, 1, host().lanes)
 COUNT = SHAPE.rows * SHAPE.lanes
 
+OPERATIONS = {"exp", "larger", "multiply", "reciprocal", "subtract"}
+
 
 @Uncached
 def compute(shape, context, index):

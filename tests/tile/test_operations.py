@@ -8,6 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import stated_order
+import test_arithmetic
 import test_memory
 from uncached import Uncached
 
@@ -21,6 +22,7 @@ from fastdw.tile import (
     TileShape,
     activate,
     add,
+    arithmetic,
     divide,
     last_taps,
     load,
@@ -245,8 +247,8 @@ def task_view(shape, context, index):
 
 
 def test_every_operation_has_a_meaning_a_lowering_a_public_name_and_a_test():
-    meanings = {name for module in (operations, memory) for name, value in vars(module).items() if isinstance(value, Operation)}
-    assert meanings == LOWERINGS.keys() == TASKS.keys() | test_memory.OPERATIONS
+    meanings = {name for module in (operations, arithmetic, memory) for name, value in vars(module).items() if isinstance(value, Operation)}
+    assert meanings == LOWERINGS.keys() == TASKS.keys() | test_memory.OPERATIONS | test_arithmetic.OPERATIONS
     assert meanings <= set(fastdw.tile.__all__)
 
 
