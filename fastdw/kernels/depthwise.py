@@ -118,7 +118,7 @@ def refuses(problem: Problem, machine: Machine) -> str | None:
 
 # rows, columns and vectors of the tiles, the most useful first: a network should compile few of them
 TILES = (
-    *((2, 4, 2), (2, 2, 4), (1, 7, 2)),
+    *((2, 4, 2), (1, 7, 2), (2, 2, 4)),
     *((4, 4, 1), (2, 4, 1), (2, 7, 1), (1, 7, 1), (1, 4, 1), (2, 2, 1), (1, 1, 1)),
     *((4, 2, 2), (1, 4, 2), (2, 2, 2), (1, 2, 2), (1, 1, 2)),
     *((1, 4, 4), (1, 2, 4), (1, 1, 4)),
