@@ -31,7 +31,9 @@ def trained_weights() -> list[np.ndarray]:
     if not paths:
         pytest.skip(f"no models in {MODELS}: set FASTDW_MODELS to the folder of the real models")
     layers = [layer for path in paths for layer in read_tflite(path).layers if isinstance(layer, Conv2D)]
-    return [layer.weight for layer in layers if layer.kernel != (1, 1)]
+    weights = [layer.weight for layer in layers if layer.kernel != (1, 1)]
+    assert weights
+    return weights
 
 
 def check_errors(weight: np.ndarray, order: str) -> None:

@@ -3,7 +3,6 @@
 Numbers are small and whole unless said otherwise, so that every sum is exact and a wrong layout gives a wrong number.
 """
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -358,22 +357,6 @@ def test_folding_leaves_its_arguments_alone():
     for array, copy in zip(arrays, before, strict=True):
         np.testing.assert_array_equal(array, copy)
         assert not any(np.shares_memory(array, result) for result in folded)
-
-
-# ---- the document ----
-
-EXAMPLES = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
-
-
-def test_the_document_has_examples():
-    assert len(EXAMPLES) >= 3
-
-
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.partition("\n")[0])
-def test_example_of_the_document_runs(example):
-    for module in re.findall(r"^import (torch|onnx|keras)$", example, re.MULTILINE):
-        pytest.importorskip(module, reason=f"{module} is not installed")
-    exec(example, {})
 
 
 def test_every_public_function_is_documented():
