@@ -105,13 +105,13 @@ class Session:
         try:
             if self.settings.budget_seconds > 0:
                 self.first_pace = self.worker.call("pace")
-                for threads in self.settings.threads:
-                    self.report.peak_flops[threads] = self.worker.call("peak", threads=threads)
+                self.measure_peaks()
                 self.worker.count()
                 self.begun, self.compiled_before = self.clock(), self.worker.compile_seconds
                 self.tune(wanted, reserve=SECOND_SHARE + (NETWORK_SHARE if network else 0.0))
                 self.look_again()
-                if self.worker.call("usual_spread") < trial.WELL_SPREAD:
+                self.measure_peaks()
+                if max(self.settings.threads) > 1 and self.worker.call("usual_spread") < trial.WELL_SPREAD:
                     self.report.messages.append("other programs used the cores: nothing could be learned about more than one thread")
                 if network:
                     self.time_network(network, name)
@@ -124,6 +124,10 @@ class Session:
             self.progress.end()
             self.finish(wanted)
         return self.report
+
+    def measure_peaks(self) -> None:
+        for threads in self.settings.threads:
+            self.report.peak_flops[threads] = max(self.report.peak_flops.get(threads, 0.0), self.worker.call("peak", threads=threads))
 
     def tune(self, wanted: Sequence[tuple[Problem, int, int]], reserve: float) -> None:
         """Each problem gets an even share of what is left, less what problems have taken beyond the time they were given."""

@@ -16,6 +16,7 @@ import signal
 import statistics
 import sys
 import time
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -67,7 +68,8 @@ class Worker:
                 break
             time.sleep(SLEEP_SECONDS)
             spread = max(spread, self.spread(threads))
-        self.spreads.append(spread)
+        if threads > 1:
+            self.spreads.append(spread)
         return spread
 
     def spread(self, threads: int) -> float:
@@ -82,6 +84,7 @@ class Worker:
     def peak(self, threads: int) -> float:
         from fastdw import probes
 
+        self.settle(threads)
         return probes.peak_flops(threads)
 
     # ---- one problem ----
@@ -131,16 +134,18 @@ class Worker:
 
     # ---- a whole network ----
     def problems(self, network: str, threads: int) -> list[list]:
-        """Every problem that a network asks plans for, layer by layer."""
+        """Every problem that a network asks plans for, as often as it has it."""
         from fastdw.networks import Network
 
         before, start = len(jit.compilations()), time.perf_counter()
         with planner.recorded() as asked:
             profile_files.choose("off")
-            Network(graph_of(network), threads=threads)
+            planned = Network(graph_of(network), threads=threads, fuse=False)
         if len(jit.compilations()) > before:
             self.compile_seconds += time.perf_counter() - start
-        return [[problem_to_json(problem), threads] for problem, threads in asked]
+        plans = [getattr(layer.call, "plan", None) for layer in planned.layers]
+        counts = Counter(plan.problem for plan in plans if isinstance(plan, Plan))
+        return [[problem_to_json(problem), threads] for problem, threads in dict.fromkeys(asked) for _ in range(max(1, counts[problem]))]
 
     def network(self, network: str, threads: int, profile: dict, rounds: int, seconds: float) -> list[list[float]]:
         """Samples of a network without and with a profile, interleaved. [seconds without, seconds with]"""

@@ -9,7 +9,7 @@ import pytest
 
 from fastdw import planner
 from fastdw.machine import host
-from fastdw.profile import COLD, WARM, Choice, problem_to_json
+from fastdw.profile import COLD, WARM, Choice, problem_from_json, problem_to_json
 from fastdw.tuning.process import Bench, WorkerDied, WorkerFailed, WorkerProcess, WorkerSilent
 from fastdw.tuning.shapes import problem
 from fastdw.tuning.trial import CONSTRAINT, CORRECT, INCORRECT, RUNTIME, TIMEOUT
@@ -123,3 +123,9 @@ def test_a_worker_ends_with_the_one_who_asked():
     assert process.wait(timeout=20) == 0
     process.stdout.close()
     worker.process = None
+
+
+def test_problems_of_a_network_come_as_often_as_it_has_them(worker):
+    asked = [problem_from_json(one) for one, _ in worker.call("problems", network="mobilenet_v1", threads=1)]
+    assert asked.count(problem("depthwise 14x14x512")) == 5
+    assert asked.count(problem("pointwise 7x7x512 out=1024")) == 1
