@@ -2,9 +2,9 @@
 
     python -m bench.cliffs [--only WORD] [--seconds S]
 
-channels: the time of 3x3 with the channels rounded up to whole vectors, over the time with these. multiplier, dilation: flops a
-second over those of 3x3. 2x2: bytes a second over those of 3x3. Large filters: flops a second over the FMA peak, of the taps inside
-the image.
+channels: the time of 3x3 with the channels rounded up to whole vectors, over the time with these. columns: the time of a pointwise
+convolution to 4 channels over that to fewer. multiplier, dilation: flops a second over those of 3x3. 2x2: bytes a second over those
+of 3x3. Large filters: flops a second over the FMA peak, of the taps inside the image.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ from bench.data import aligned_empty
 from bench.peak import Peak
 from bench.timing import Call, Samples, measure
 from fastdw.machine import host
-from fastdw.problem import Problem
+from fastdw.problem import DEPTHWISE, Problem
 
 IMAGES = ((56, 128), (14, 512))
+FEW_COLUMNS = (1, 2, 3)
 FEW_CHANNELS = (1, 2, 3, 17, 36, 100)
 MULTIPLIERS = (2, 3, 8)
 DILATIONS = (2, 4)
 LARGE = ((5, 5), (7, 7), (9, 9), (11, 11), (1, 31), (31, 31))
-GOALS = {"channels": 0.65, "multiplier": 0.80, "dilation": 0.80, "2x2": 0.85, "large": 0.60}
+GOALS = {"channels": 0.65, "columns": 0.65, "multiplier": 0.80, "dilation": 0.80, "2x2": 0.85, "large": 0.60}
 
 
 def make(size: int, channels: int, kernel=(3, 3), dilation: int = 1, multiplier: int = 1) -> tuple[Call, Problem, str]:
@@ -42,6 +43,17 @@ def make(size: int, channels: int, kernel=(3, 3), dilation: int = 1, multiplier:
     return lambda: layer(x, out), plan.problem, plan.id
 
 
+def make_pointwise(size: int, channels: int, columns: int) -> tuple[Call, Problem, str]:
+    rng = np.random.default_rng(0)
+    x = aligned_empty((1, size, size, channels))
+    x[...] = rng.standard_normal(x.shape, np.float32)
+    weight = rng.standard_normal((channels, columns), np.float32)
+    layer = fastdw.prepare(fastdw.pointwise_conv2d, x.shape, weight, threads=1)
+    plan = fastdw.explain(fastdw.pointwise_conv2d, x, weight, threads=1)
+    out = aligned_empty((1, size, size, columns))
+    return lambda: layer(x, out), plan.problem, plan.id
+
+
 def taps_inside(problem: Problem) -> int:
     """Multiplications of one channel whose input lies in the image."""
 
@@ -54,7 +66,7 @@ def taps_inside(problem: Problem) -> int:
 
 
 def flops(problem: Problem) -> int:
-    return 2 * problem.out_channels * taps_inside(problem)
+    return 2 * problem.out_channels * taps_inside(problem) * (1 if problem.kind == DEPTHWISE else problem.channels)
 
 
 def problems(size: int, channels: int):
@@ -62,6 +74,8 @@ def problems(size: int, channels: int):
     lanes = host().lanes
     for count in FEW_CHANNELS:
         yield "channels", f"{count}", make(size, count), make(size, -(-count // lanes) * lanes)
+    for columns in FEW_COLUMNS:
+        yield "columns", f"{columns}", make_pointwise(size, channels, columns), make_pointwise(size, channels, 4)
     plain = make(size, channels)
     yield "2x2", "2x2", make(size, channels, (2, 2)), plain
     for multiplier in MULTIPLIERS:
@@ -75,7 +89,7 @@ def problems(size: int, channels: int):
 def rate(what: str, one: Problem, of_one: Samples, plain: Problem | None, of_plain: Samples | None, peak: float) -> float:
     if plain is None or of_plain is None:
         return flops(one) / of_one.minimum / peak
-    work = {"channels": lambda problem: 1, "2x2": lambda problem: problem.bytes_moved}.get(what, flops)
+    work = {"channels": lambda problem: 1, "columns": lambda problem: 1, "2x2": lambda problem: problem.bytes_moved}.get(what, flops)
     return work(one) / of_one.minimum / (work(plain) / of_plain.minimum)
 
 
