@@ -107,9 +107,7 @@ def padding(value: Any) -> str | Padding:
     if type(value) is int and 0 <= value <= MOST:
         return ((value, value), (value, value))
     if isinstance(value, str):
-        if value in PADDINGS:
-            return value
-        raise error("padding", shown(value), f"one of {', '.join(map(repr, PADDINGS))}, {PADDING_NUMBERS}")
+        return padding_name(value)
     if isinstance(value, (tuple, list)) and len(value) == 2 and all(isinstance(side, (tuple, list)) for side in value):
         rows, cols = (pair(side, "padding", 0) for side in value)
         return (rows, cols)
@@ -119,6 +117,12 @@ def padding(value: Any) -> str | Padding:
         raise wrong_type("padding", value, PADDING_NUMBERS)
     rows_cols = pair(value, "padding", 0)
     return ((rows_cols[0],) * 2, (rows_cols[1],) * 2)
+
+
+def padding_name(value: str, names: tuple[str, ...] = PADDINGS, otherwise: str = PADDING_NUMBERS) -> str:
+    if value not in names:
+        raise error("padding", shown(value), f"one of {', '.join(map(repr, names))}, {otherwise}")
+    return value
 
 
 def activation(value: Any, name: str = "activation") -> Activation:

@@ -20,10 +20,10 @@ from fastdw.functional import depthwise_conv2d, separable_conv2d
 from fastdw.gather import check_writable
 from fastdw.packing import PackedWeight, aligned_empty
 from fastdw.problem import DEPTHWISE, Pair, same_padding, span
-from fastdw.request import Strided
+from fastdw.request import Strided, check_channel_stride
 
 CAUSAL = "causal"
-PADDINGS = ("valid", "same", "same_lower", CAUSAL)
+PADDINGS = (*arguments.PADDINGS, CAUSAL)
 PADDING_NUMBERS = "an integer or (before, after)"
 SIGNAL = "[batch, length, channels]"
 WEIGHT = "[kernel, channels, multiplier] or [kernel, channels]"
@@ -166,6 +166,7 @@ def _checked(x, weight, stride, padding, dilation, name: str, least: int = 1) ->
         raise error("x", f"shape {shown(x.shape)}", SIGNAL)
     if min(x.shape[0], x.shape[2]) < 1 or x.shape[1] < least:
         raise error("x", f"shape {x.shape}", f"{SIGNAL} with every extent at least 1")
+    check_channel_stride("x", x)
     weight = image_weight(weight, name)
     taps, channels = weight.shape[1:3]
     if channels != x.shape[2]:
@@ -195,8 +196,7 @@ def image_weight(weight, name: str):
 def make_window(length: int, taps: int, stride, padding, dilation) -> Window:
     stride, dilation = arguments.integer(stride, "stride", 1), arguments.integer(dilation, "dilation", 1)
     if isinstance(padding, str):
-        if padding not in PADDINGS:
-            raise error("padding", shown(padding), f"one of {', '.join(map(repr, PADDINGS))}, {PADDING_NUMBERS}")
+        arguments.padding_name(padding, PADDINGS, PADDING_NUMBERS)
         if padding == "valid":
             sides = (0, 0)
         elif padding == CAUSAL:

@@ -20,7 +20,6 @@ from fastdw.problem import DEPTHWISE, out_extent, same_padding, span
 
 VOLUME = "[batch, depth, height, width, channels]"
 WEIGHT = "[kernel_d, kernel_h, kernel_w, channels, multiplier] or [kernel_d, kernel_h, kernel_w, channels]"
-PADDINGS = ("valid", "same", "same_lower")
 PADDING_NUMBERS = "an integer, (planes, rows, columns) or ((front, back), (top, bottom), (left, right))"
 
 Three = tuple[int, int, int]
@@ -123,9 +122,7 @@ def _three(value: Any, name: str, least: int = 1) -> Three:
 
 def _sides(padding: Any, extents: tuple[int, ...], taps: tuple[int, ...], stride: Three, dilation: Three) -> Sides:
     if isinstance(padding, str):
-        if padding not in PADDINGS:
-            raise error("padding", shown(padding), f"one of {', '.join(map(repr, PADDINGS))}, {PADDING_NUMBERS}")
-        if padding == "valid":
+        if arguments.padding_name(padding, otherwise=PADDING_NUMBERS) == "valid":
             return ((0, 0),) * 3
         return tuple(same_padding(*of_one, padding == "same_lower") for of_one in zip(extents, taps, stride, dilation, strict=True))
     is_sequence = isinstance(padding, (tuple, list))

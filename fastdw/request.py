@@ -128,10 +128,10 @@ def _check_image(x: Strided, kind: str) -> None:
         raise error("x", f"shape {x.shape}", f"{wanted} with every extent at least 1")
     if math.prod(x.shape) > MOST_ELEMENTS:
         raise error("x", f"shape {shown(x.shape)}", f"at most {MOST_ELEMENTS} elements")
-    _check_channel_stride("x", x)
+    check_channel_stride("x", x)
 
 
-def _check_channel_stride(name: str, array: Strided) -> None:
+def check_channel_stride(name: str, array: Any) -> None:
     if array.strides[-1] != 4 and array.shape[-1] != 1:
         is_nchw_view = len(array.shape) == 4 and array.strides[1] == 4 and array.shape[1] > 1
         remedy = f"{name} is an NCHW view of NHWC memory: {name}.transpose(0, 2, 3, 1)" if is_nchw_view else "np.ascontiguousarray(...)"
@@ -141,7 +141,7 @@ def _check_channel_stride(name: str, array: Strided) -> None:
 def _check_shape(name: str, array: Strided, shape: tuple[int, ...]) -> None:
     if array.shape != shape:
         raise error(name, f"shape {shown(array.shape)}", f"{shape}, the shape of the result")
-    _check_channel_stride(name, array)
+    check_channel_stride(name, array)
 
 
 WEIGHT_SHAPES = {

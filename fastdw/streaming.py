@@ -22,6 +22,7 @@ from fastdw.conv1d import (
 from fastdw.functional import AS_IMAGES, pack_depthwise, pack_pointwise
 from fastdw.packing import PackedWeight, aligned_zeros
 from fastdw.prepared import prepare
+from fastdw.request import check_channel_stride
 
 KEPT_LENGTHS = 16
 LEAST_ROOM = 64  # samples
@@ -74,6 +75,7 @@ class Stream:
         x, reach = arguments.array(x, "x"), self._reach
         if x.ndim != 3 or (x.shape[0], x.shape[2]) != (self._batch, self._channels):
             raise arguments.error("x", f"shape {arguments.shown(x.shape)}", f"({self._batch}, any length, {self._channels})")
+        check_channel_stride("x", x)
         length = x.shape[1]
         n_outputs = max(0, -(-(length - self.start) // self._window.stride))
         out = out_for(x, out, (self._batch, n_outputs, self._out_channels))

@@ -159,6 +159,7 @@ WRONG = [
     (STATE | {"state": True}, TypeError, r"^state: got True; expected a float32 NumPy array"),
     (STATE | {"state": read_only(zeros(2, 4, 16))}, ValueError, r"^state: got a read-only array; expected a writable one"),
     (STATE | {"state": X[:, :4]}, ValueError, r"^state: got an array that overlaps x; expected memory of its own"),
+    (STATE | {"x": zeros(2, 40, 32)[..., ::2]}, ValueError, r"^x: got channels 8 bytes apart; expected channels next to each other"),
     (STATE | {"out": X}, ValueError, r"^out: got an array that overlaps x; expected memory of its own"),
     (STATE | {"stride": 2, "x": X[:, :39]}, ValueError, r"^x: got 39 samples; expected a multiple of the stride 2 with a state: fastdw"),
     (STATE | {"x": huge(), "state": zeros(1, 4, 16)}, ValueError, r"^x: got shape .*; expected a shorter signal, or shorter pieces"),
@@ -174,6 +175,17 @@ def test_wrong_arguments(changes, error, message):
         fastdw.depthwise_conv1d(**given)
     assert "\n" not in str(caught.value)
     assert before is None or np.array_equal(state, before)
+
+
+@pytest.mark.parametrize("length", [2, 40])
+def test_a_refused_piece_of_any_length_writes_nothing(length):
+    x, out = zeros(2, length, 32)[..., ::2], np.full((2, length, 16), 7, np.float32)
+    stream = fastdw.stream(fastdw.depthwise_conv1d, W, batch=2)
+    for call in (stream, lambda x, out: fastdw.depthwise_conv1d(x, W, **STATE, out=out)):
+        with pytest.raises(ValueError, match=r"^x: got channels 8 bytes apart; expected channels next to each other"):
+            call(x, out)
+    assert (out == 7).all()
+    assert not stream.state.any()
 
 
 WRONG_SEPARABLE = [
