@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         separable_conv2d,
         use_profile,
     )
+    from fastdw.gather_blocks import SqueezeExcite
     from fastdw.prepared import prepare
     from fastdw.streaming import Stream, stream
     from fastdw.tuning import TuningReport, autotune
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "Decoupled",
+    "SqueezeExcite",
     "Stream",
     "TuningReport",
     "autotune",
@@ -65,6 +67,7 @@ _ELSEWHERE = {
     "depthwise_conv1d": "conv1d",
     "depthwise_conv3d": "conv3d",
     "separable_conv1d": "conv1d",
+    "SqueezeExcite": "gather_blocks",
     "Stream": "streaming",
     "stream": "streaming",
     "TuningReport": "tuning",

@@ -116,6 +116,8 @@ class Step:
     memory: int64; the task's context, and what else the step needs.
     places: (index into memory, name of an array, bytes past its address).
     worker: added to the index of a task for each worker before the one that runs it.
+    ahead: index into memory of the fields by which its tasks bring into the cache what later steps read; 0: they do not.
+    turns: how often a task does so, about.
     """
 
     function: int
@@ -123,3 +125,5 @@ class Step:
     tasks: int
     places: tuple[tuple[int, str, int], ...]
     worker: int = 0
+    ahead: int = 0
+    turns: int = 0

@@ -164,6 +164,7 @@ def inverted_residual(
     expand_activation="relu6",
     depthwise_activation="relu6",
     activation=None,
+    squeeze_excite=None,
     residual=False,
     out=None,
     threads=None,
@@ -178,6 +179,8 @@ def inverted_residual(
       expand_weight, expand_bias, expand_activation: of the first convolution. expand_weight None: there is none.
       depthwise_weight, depthwise_bias, stride, padding, dilation, depthwise_activation: of the depthwise convolution.
       project_weight, project_bias, activation, out: of the last convolution.
+      squeeze_excite: a SqueezeExcite: what the depthwise convolution gives is multiplied with its gate. It needs the mean over the
+        image, so only what stands before it runs strip by strip. None: there is none.
       residual: True adds x, before `activation`; x must have the result's shape.
       threads: of all three.
 
@@ -192,7 +195,7 @@ def inverted_residual(
     return gather_blocks.run(
         gather_blocks.inverted_residual(
             x, expand_weight, depthwise_weight, project_weight, expand_bias, depthwise_bias, project_bias, stride, padding, dilation,
-            expand_activation, depthwise_activation, activation, residual, out, threads,
+            expand_activation, depthwise_activation, activation, squeeze_excite, residual, out, threads,
         )
     )  # fmt: skip
 
@@ -278,7 +281,11 @@ def explain(function: Callable, *args, **keywords) -> Plan | BlockPlan:
     if isinstance(given["x"], (tuple, list)):
         given["x"] = contiguous(tuple(arguments.integer(extent, "x", 1) for extent in given["x"]))
     given = as_images(function, given)
-    plan = fused.plan_of(BLOCKS[kind](**given).requests) if kind in BLOCKS else plan_of(gather(kind, **given)[0])[0]
+    if kind in BLOCKS:
+        stages = BLOCKS[kind](**given)
+        plan: Plan | BlockPlan = fused.plan_of(stages.requests, stages.gate)
+    else:
+        plan = plan_of(gather(kind, **given)[0])[0]
     _warn_of_subnormals(given)
     return plan
 

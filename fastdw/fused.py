@@ -11,11 +11,12 @@ import numpy as np
 
 from fastdw import blockplanner, call
 from fastdw.call import SELF, Step, refuse_overlap
-from fastdw.kernels import strips
-from fastdw.kernels.spec import BlockPlan, Cut, Layout, Plan
+from fastdw.kernels import elementwise, strips
+from fastdw.kernels.spec import BlockPlan, Cut, Layout, Plan, registry
 from fastdw.kernels.strips import Stage
+from fastdw.machine import host
 from fastdw.packing import ALIGNMENT, BLANK, aligned_empty
-from fastdw.problem import POINTWISE, Problem
+from fastdw.problem import NO_ACTIVATION, POINTWISE, Problem
 from fastdw.request import Request, contiguous, lay, problem_of
 from fastdw.tile.shapes import ARRAYS, CONTEXT_FIELDS
 
@@ -74,9 +75,19 @@ class Pool:
         return out
 
 
-def plan_of(requests: tuple[Request, ...]) -> BlockPlan:
-    """requests: one a stage, each reading what the one before it gives; checked as they are planned."""
-    return blockplanner.plan_block(*facts_of(requests))
+def plan_of(requests: tuple[Request, ...], gate: tuple[Request, ...] = ()) -> BlockPlan:
+    """requests: one a stage, each reading what the one before it gives; checked as they are planned. gate: of squeeze and excitation."""
+    if not gate:
+        return blockplanner.plan_block(*facts_of(requests))
+    before = plan_of(requests[:-1])
+    others = tuple(call.plan_of(request)[0] for request in (*gate, requests[-1]))
+    return replace(before, plans=before.plans + others, scratch_bytes=scratch_places(requests, gate, before)[-1])
+
+
+def scratch_places(requests: tuple[Request, ...], gate: tuple[Request, ...], before: BlockPlan) -> list[int]:
+    """Where in the scratch of a block with a gate the last stage's input, the mean and what the dense layers give begin; the end."""
+    shapes = [requests[-1].x.shape, *(problem_of(request)[1] for request in gate)]
+    return [before.scratch_bytes + sum(map(aligned_bytes, shapes[:k])) for k in range(len(shapes) + 1)]
 
 
 def facts_of(requests: tuple[Request, ...]) -> tuple[tuple[Problem, ...], tuple[Plan, ...], bool, int]:
@@ -96,12 +107,15 @@ def is_dense(request: Request) -> bool:
 
 
 @lru_cache(maxsize=BOUND_BLOCKS)
-def bind(requests: tuple[Request, ...], plan: BlockPlan | None = None) -> Block:
+def bind(requests: tuple[Request, ...], plan: BlockPlan | None = None, gate: tuple[Request, ...] = ()) -> Block:
     """Plan a block and compile what it needs."""
-    plan = plan or plan_of(requests)
+    plan = plan or plan_of(requests, gate)
     last = requests[-1]
     out_shape = problem_of(last)[1]
-    steps = (fused_step(requests, plan, plan.cut),) if plan.cut else separate_steps(requests)
+    if gate:
+        steps = gated_steps(requests, gate)
+    else:
+        steps = (fused_step(requests, plan, plan.cut),) if plan.cut else separate_steps(requests)
     spans = requests[0].x.span, last.residual.span if last.residual else (0, 0), (last.out or contiguous(out_shape)).span
     return Block(plan, out_shape, steps, spans)
 
@@ -119,11 +133,32 @@ def separate_steps(requests: tuple[Request, ...]) -> tuple[Step, ...]:
     return tuple(steps)
 
 
+def gated_steps(requests: tuple[Request, ...], gate: tuple[Request, ...]) -> tuple[Step, ...]:
+    """The stages but the last, whose results the mean needs as a whole; the mean, two dense layers, the product, the last stage."""
+    before, n = bind(requests[:-1]), len(requests)
+    image, *between, _ = (("scratch", offset) for offset in scratch_places(requests, gate, before.plan))
+    steps = [replace(step, places=tuple((at, *(image if name == "out" else (name, offset))) for at, name, offset in step.places))
+             for step in before.steps]  # fmt: skip
+    x = image
+    for k, (request, out) in enumerate(zip(gate, between, strict=True), n - 1):
+        parameters = {"weight": (f"weight{k}", 0), "bias": (f"bias{k}", 0)} if k >= n else {}
+        steps.append(step_of(call.bind(request), {"x": x, "out": out} | parameters))
+        x = out
+    shape = requests[-1].x.shape
+    extents = elementwise.Extents(shape[0], shape[1] * shape[2], shape[3], other_images=True)
+    tile, memory, tasks = elementwise.bind(extents, NO_ACTIVATION, host(), requests[-1].threads)
+    product = located({"x": image, "weight": x, "out": image})
+    steps.append(Step(elementwise.elementwise.pointer(tile), memory, tasks, product))
+    last = {"x": image, "weight": (f"weight{n - 1}", 0), "bias": (f"bias{n - 1}", 0), "out": ("out", 0)}
+    return (*steps, step_of(call.bind(requests[-1]), last))
+
+
 def step_of(bound: call.Call, places: dict[str, tuple[str, int]]) -> Step:
     """A call as a step. places: the array that stands for each of its own, and bytes past its address."""
     if bound.template[ARRAYS.index("residual")]:
         places = places | {"residual": ("residual", 0)}
-    return Step(bound.function, bound.template[:CONTEXT_FIELDS], bound.tasks, located(places))
+    ahead, turns = registry()[bound.plan.kernel].looks_ahead(bound.plan, bound.tasks)
+    return Step(bound.function, bound.template[:CONTEXT_FIELDS], bound.tasks, located(places), ahead=ahead, turns=turns)
 
 
 def fused_step(requests: tuple[Request, ...], plan: BlockPlan, cut: Cut) -> Step:

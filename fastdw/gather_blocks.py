@@ -7,17 +7,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastdw import fused
-from fastdw.arguments import array, error, flag
+from fastdw.arguments import array, error, flag, wrong_type
 from fastdw.call import refuse_overlap
 from fastdw.gather import Gathered, gather, pack
 from fastdw.packing import PackedWeight, aligned_empty
 from fastdw.planner import check_strict
-from fastdw.problem import DEPTHWISE, POINTWISE
+from fastdw.problem import DENSE, DEPTHWISE, POINTWISE, POOL
 from fastdw.request import Request, contiguous, problem_of
 
 DEPTHWISE_NAMES = ("depthwise_weight", "depthwise_bias", "depthwise_activation")
 POINTWISE_NAMES = ("pointwise_weight", "pointwise_bias", "activation")
 EXPAND_NAMES = ("expand_weight", "expand_bias", "expand_activation")
+SQUEEZE_NAMES = ("squeeze_weight", "squeeze_bias", "squeeze_activation")
+EXCITE_NAMES = ("excite_weight", "excite_bias", "excite_activation")
 PROJECT_NAMES = ("project_weight", "project_bias", "activation")
 
 
@@ -31,6 +33,24 @@ class Stages(NamedTuple):
     biases: tuple[np.ndarray | None, ...]
     residual: np.ndarray | None
     out: np.ndarray | None
+    gate: tuple[Request, ...] = ()  # of squeeze and excitation: the mean and two dense layers, whose arrays stand behind the stages'
+
+
+class SqueezeExcite(NamedTuple):
+    """The gate of a block, which every pixel is multiplied with, of the mean m over the image:
+
+    gate[n, c] = excite_activation(excite_bias[c] + sum over s of a[n, s] * excite_weight[s, c])
+    a[n, s] = squeeze_activation(squeeze_bias[s] + sum over c of m[n, c] * squeeze_weight[c, s])
+
+    Weights, biases and activations as dense takes them. Source: Hu et al. 2018, arXiv:1709.01507.
+    """
+
+    squeeze_weight: Any
+    excite_weight: Any
+    squeeze_bias: Any = None
+    excite_bias: Any = None
+    squeeze_activation: Any = "relu"
+    excite_activation: Any = "hard_sigmoid"
 
 
 def separable(
@@ -71,6 +91,7 @@ def inverted_residual(
     expand_activation="relu6",
     depthwise_activation="relu6",
     activation=None,
+    squeeze_excite=None,
     residual=False,
     out=None,
     threads=None,
@@ -86,7 +107,29 @@ def inverted_residual(
         if expand_bias is not None:
             raise error("expand_bias", "an array", "None where expand_weight is None")
         del stages[0]
-    return chain(x, stages, flag(residual, "residual"), out, threads, packed)
+    found = chain(x, stages, flag(residual, "residual"), out, threads, packed)
+    return found if squeeze_excite is None else gated(found, squeeze_excite, threads, packed)
+
+
+def gated(stages: Stages, given: Any, threads: Any, packed: bool) -> Stages:
+    """Stages with squeeze and excitation before the last."""
+    if not isinstance(given, SqueezeExcite):
+        raise wrong_type("squeeze_excite", given, "a fastdw.SqueezeExcite, or None")
+    batch, _, _, channels = shape = stages.requests[-1].x.shape
+    layers: list[tuple] = [
+        (DENSE, given.squeeze_weight, given.squeeze_bias, given.squeeze_activation, SQUEEZE_NAMES, {}),
+        (DENSE, given.excite_weight, given.excite_bias, given.excite_activation, EXCITE_NAMES, {}),
+    ]  # fmt: skip
+    dense = chain(contiguous((batch, channels)), layers, None, None, threads, packed)
+    if (found := problem_of(dense.requests[-1])[1][1]) != channels:
+        raise error("excite_weight", f"{found} output channels", f"{channels}, which the depthwise convolution gives")
+    mean = gather(POOL, contiguous(shape), threads=threads)[0]
+    return stages._replace(
+        names=stages.names + dense.names,
+        weights=stages.weights + dense.weights,
+        biases=stages.biases + dense.biases,
+        gate=(mean, *dense.requests),
+    )
 
 
 def chain(x, given: list[tuple], residual: Any, out: Any, threads: Any, packed: bool) -> Stages:
@@ -94,7 +137,7 @@ def chain(x, given: list[tuple], residual: Any, out: Any, threads: Any, packed: 
     found: list[Gathered] = []
     for kind, weight, bias, activation, names, window in given:
         if packed:
-            weight = weight if isinstance(weight, PackedWeight) else pack(kind, weight, name=names[0])
+            weight = weight if isinstance(weight, PackedWeight) else pack(POINTWISE if kind == DENSE else kind, weight, name=names[0])
             bias = None if bias is None else array(bias, names[1]).copy()
         source, last = (contiguous(problem_of(found[-1][0])[1]), {}) if found else (x, {})
         if len(found) == len(given) - 1:
@@ -123,7 +166,7 @@ def run(stages: Stages) -> np.ndarray:
 
 def bound(stages: Stages) -> fused.Block:
     """Machine code for the stages, none of it the reference kernel's where that is refused."""
-    block = fused.bind(stages.requests)
+    block = fused.bind(stages.requests, gate=stages.gate)
     for plan in block.plan.plans:
         check_strict(plan)
     return block

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -106,6 +106,11 @@ class Layer(PreparedCall):
         step = fused.step_of(bound, {name: (name, 0) for name in names})
         return ((step, {"weight": self._weight, "bias": self._bias_or_blank}),)
 
+    def keep(self, parameters: Sequence[dict[str, np.ndarray]]) -> None:
+        """Use copies of the steps' parameters from now on, so that the layer's own need no memory."""
+        self._weight, self._bias_or_blank = parameters[0]["weight"], parameters[0]["bias"]
+        self._bias = None if self._bias is None else self._bias_or_blank
+
     def _bind(self, x: Strided, residual: Strided | None, out: Strided | None) -> Callable[..., np.ndarray]:
         call: Call = bind(self._request._replace(x=x, residual=residual, out=out))
         check_strict(call.plan)
@@ -140,6 +145,14 @@ class BlockLayer(PreparedCall):
         given = fused.parameters(self._stages.weights, self._stages.biases)
         return tuple((step, given) for step in self._block.steps)
 
+    def keep(self, parameters: Sequence[dict[str, np.ndarray]]) -> None:
+        """As of Layer."""
+        given, stages = parameters[0], self._stages
+        weights = tuple(given[f"weight{k}"] for k in range(len(stages.weights)))
+        biases = tuple(None if bias is None else given[f"bias{k}"] for k, bias in enumerate(stages.biases))
+        self._stages = stages._replace(weights=weights, biases=biases)
+        self._usual = fused.Pool(self._block, weights, biases)
+
     def __call__(self, x: np.ndarray, out: np.ndarray | None = None, residual: np.ndarray | None = None) -> np.ndarray:
         if out is None:
             out = aligned_empty(self.out_shape)
@@ -151,7 +164,7 @@ class BlockLayer(PreparedCall):
     def _bind(self, x: Strided, residual: Strided | None, out: Strided | None) -> Callable[..., np.ndarray]:
         first, *between, last = self._stages.requests
         requests = (first._replace(x=x), *between, last._replace(residual=x if self._adds_x else residual, out=out))
-        pool = fused.Pool(fused.bind(requests), self._stages.weights, self._stages.biases)
+        pool = fused.Pool(fused.bind(requests, gate=self._stages.gate), self._stages.weights, self._stages.biases)
         return lambda x, residual, out: pool(x, x if residual is None else residual, aligned_empty(self.out_shape) if out is None else out)
 
     def __repr__(self) -> str:

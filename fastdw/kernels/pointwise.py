@@ -20,10 +20,13 @@ from fastdw.kernels.epilogue import EPILOGUE, epilogue_fields, finish
 from fastdw.kernels.panels import PANEL_FIELDS, best_panel_shape, panel_blockings, panel_fields, panel_shapes
 from fastdw.kernels.spec import Blocking, KernelSpec, Layout, Plan
 from fastdw.machine import Machine
+from fastdw.packing import Panels
 from fastdw.problem import POINTWISE, Problem
-from fastdw.tile import Context, TileShape, load_row, outer_fma, outer_fma_deep, view, zeros
+from fastdw.tile import Context, TileShape, load_row, outer_fma, outer_fma_deep, prefetch, view, zeros
 
-CONTEXT = Context(*EPILOGUE, *PANEL_FIELDS, "rows", "cols", "depth", "x_image", "x_row", "x_col", "col_blocks")
+# What the task brings into the cache for whoever comes after it: an address, bytes from task to task, bytes a turn. Zero: nothing.
+AHEAD = ("ahead", "ahead_task", "ahead_step")
+CONTEXT = Context(*EPILOGUE, *PANEL_FIELDS, "rows", "cols", "depth", "x_image", "x_row", "x_col", "col_blocks", *AHEAD)
 
 
 @Task
@@ -37,6 +40,7 @@ def pointwise(shape, context, index):
     x_row = c.x + image * c.x_image + row * c.x_row
     out_row = c.out + image * c.out_image + row * c.out_row
     residual_row = c.residual + image * c.residual_image + row * c.residual_row
+    ahead = c.ahead + index * c.ahead_task if c.ahead != 0 else x_row
     begin = block_start(col_block, c.col_blocks, c.cols, shape.pixels)
     end = block_start(col_block + 1, c.col_blocks, c.cols, shape.pixels)
     for panel in range(c.panels * panel_block // c.panel_blocks, c.panels * (panel_block + 1) // c.panel_blocks):
@@ -49,6 +53,8 @@ def pointwise(shape, context, index):
             acc = zeros(shape)
             for _ in range(c.depth // shape.depth):
                 acc = outer_fma_deep(shape, acc, x, c.x_col, weight, c.weight_depth, c.weight_last)
+                prefetch(ahead)
+                ahead += c.ahead_step
                 x += 4 * shape.depth
                 weight += shape.depth * c.weight_depth
             for _ in range(c.depth % shape.depth):
@@ -110,8 +116,18 @@ def bind(plan: Plan, layout: Layout) -> tuple[dict[str, int], int]:
         "x_row": layout.x[1],
         "x_col": layout.x[2],
         "col_blocks": count_blocks(p.width, shape.pixels, plan.blocking.rows),
+        **dict.fromkeys(AHEAD, 0),
     }
     return fields, p.batch * p.height * fields["col_blocks"] * fields["panel_blocks"]
+
+
+def looks_ahead(plan: Plan, tasks: int) -> tuple[int, int]:
+    p, shape = plan.problem, plan.shape
+    panels = Panels(p.out_channels, shape.vecs, shape.lanes).count
+    tiles = p.batch * p.height * (p.width // shape.pixels)
+    if tiles == 1:  # limited by memory itself
+        return 0, 0
+    return CONTEXT.fields.index(AHEAD[0]), panels * tiles * (p.channels // shape.depth) // tasks
 
 
 SPEC = KernelSpec(
@@ -125,4 +141,5 @@ SPEC = KernelSpec(
     choose=choose,
     bind=bind,
     fused_multiply_adds=lambda shape: shape.pixels * shape.vecs,
+    looks_ahead=looks_ahead,
 )

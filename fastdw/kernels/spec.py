@@ -124,6 +124,8 @@ class KernelSpec:
     bind: the context's fields and the number of tasks.
     fused_multiply_adds: vector FMAs of one turn of the innermost loop.
     rank: kernels are asked in this order.
+    looks_ahead: for a plan and its tasks, the field of the context where the task is told what to bring into the cache for later
+      steps of a program, and how many times a task brings a cache line, about. Zeros where it does not.
     cost: what a tile may cost for a problem, in a unit of the kernel's own; the tuner tries the cheapest tiles first.
     """
 
@@ -139,6 +141,7 @@ class KernelSpec:
     fused_multiply_adds: Callable[[TileShape], int]
     rank: int = 0
     cost: Callable[[Problem, TileShape], float] | None = None
+    looks_ahead: Callable[[Plan, int], tuple[int, int]] = lambda plan, tasks: (0, 0)
 
     @property
     def is_reference(self) -> bool:

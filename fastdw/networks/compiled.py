@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -41,6 +42,9 @@ class StepCall:
         self.plan = TaskPlan(f"f32_{task.function.__name__}_{shape}")
         self.steps = ((step, parameters),)
         self._program = Program([(step, {"x": "x", "residual": "residual", "out": "out", **parameters})])
+
+    def keep(self, parameters: Sequence[Parameters]) -> None:
+        """Parameters are small: the call by itself keeps those it has."""
 
     def __call__(self, x: np.ndarray, residual: np.ndarray | None = None, *, out: np.ndarray) -> None:
         x = np.ascontiguousarray(x)

@@ -19,7 +19,7 @@ from fastdw.networks.windows import NO_PADDING, Padding, Shape, output_shape2d
 from fastdw.problem import DEPTHWISE, POINTWISE
 
 # call(*inputs, out=array). Where a kernel of fastdw computes it, it has an attribute `plan`; where kernels compute all of it on
-# "x", the first input, and "residual", the second, also an attribute `steps`: those of a prepared layer.
+# "x", the first input, and "residual", the second, also attributes `steps` and `keep`: those of a prepared layer.
 Call = Callable[..., Any]
 
 
@@ -45,8 +45,8 @@ class Layer:
 
 
 def with_plan(call: Call, layer: Any) -> Call:
-    """The call, with the plan, and the steps where it has some, of the prepared layer that does all its work."""
-    for name in ("plan", "steps"):
+    """The call, with what a network asks of the prepared layer that does all its work."""
+    for name in ("plan", "steps", "keep"):
         if hasattr(layer, name):
             setattr(call, name, getattr(layer, name))
     return call

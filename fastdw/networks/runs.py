@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastdw.blockplanner import L2_BYTES
+from fastdw.machine import host
 from fastdw.networks.graph import INPUT
+from fastdw.networks.parameters import in_order, look_ahead
 
 if TYPE_CHECKING:
     from fastdw.networks.network import PlannedLayer
@@ -43,16 +46,22 @@ def compiled(layers: list[PlannedLayer], values: dict[str, np.ndarray], output: 
     """The steps of all layers as one program."""
     from fastdw.program import Program
 
-    steps = [step for layer in layers for step in steps_of(layer, values, output)]
-    workers = min(threads, max(step.tasks for step, _ in steps))
-    program = Program(steps, workers)
+    given = [arrays_of(layer, values, output) for layer in layers for _ in layer.steps]
+    bound, parameters = zip(*(step for layer in layers for step in layer.steps), strict=True)
+    placed, ranges = in_order(parameters)
+    following = iter(placed)
+    for layer in layers:
+        layer.call.keep([next(following) for _ in layer.steps])  # type: ignore[attr-defined]
+    steps = look_ahead(bound, ranges, (host().l2_bytes or L2_BYTES) // 2)
+    workers = min(threads, max(step.tasks for step in steps))
+    program = Program([(step, {**around, **each}) for step, around, each in zip(steps, given, placed, strict=True)], workers)
     return lambda x, out: program.run(x, x, out, 0)
 
 
-def steps_of(layer: PlannedLayer, values: dict[str, np.ndarray], output: str) -> Iterator[tuple]:
+def arrays_of(layer: PlannedLayer, values: dict[str, np.ndarray], output: str) -> dict[str, np.ndarray | str]:
+    """What a layer reads and writes, by the names that its steps know them by."""
     places: dict[str, np.ndarray | str] = {**values, INPUT: "x", output: "out"}
     around = dict(zip(("x", "residual"), (places[name] for name in layer.inputs), strict=False)) | {"out": places[layer.name]}
     if scratch_name(layer.name) in values:
         around["scratch"] = values[scratch_name(layer.name)]
-    for step, parameters in layer.steps:
-        yield step, {**around, **parameters}
+    return around

@@ -1,7 +1,7 @@
 """Register tiles: their shapes, contexts and operations, and how they become machine code."""
 
 from fastdw.tile.arithmetic import exp, larger, multiply, reciprocal, subtract
-from fastdw.tile.memory import arrive, arrived, call, give_way, move, pause, peek, poke, take
+from fastdw.tile.memory import arrive, arrived, call, give_way, move, pause, peek, poke, prefetch, take
 from fastdw.tile.operations import (
     activate,
     add,
@@ -63,6 +63,7 @@ __all__ = [
     "peek",
     "poke",
     "positive_zero",
+    "prefetch",
     "reciprocal",
     "scratch",
     "slide_fma",

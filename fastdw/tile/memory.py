@@ -26,6 +26,11 @@ def move(target: int, source: int, n_bytes: int) -> None:
 
 
 @Operation
+def prefetch(address: int) -> None:
+    """Bring the cache line of an address into the second-level cache, without waiting; the address may be any."""
+
+
+@Operation
 def take(address: int) -> int:
     """Add one to the int64 at an address, at once with reading it; what it was."""
     before = peek(address)

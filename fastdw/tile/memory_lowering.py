@@ -5,7 +5,7 @@ from __future__ import annotations
 from llvmlite import ir
 from numba.core import cgutils, types
 
-from fastdw.tile.values import I8, I64, Lowering, lowering
+from fastdw.tile.values import I8, I32, I64, Lowering, lowering
 
 I1 = ir.IntType(1)
 TASK = ir.FunctionType(ir.VoidType(), [I8.as_pointer(), I64, I64])
@@ -35,6 +35,16 @@ def move(target, source, n_bytes) -> Lowering:
         function = cgutils.get_or_insert_function(builder.module, kind, "llvm.memmove.p0.p0.i64")
         target, source = (builder.inttoptr(value, I8.as_pointer()) for value in values[:2])
         builder.call(function, [target, source, values[2], I1(0)])
+
+    return types.void, generate
+
+
+@lowering
+def prefetch(address) -> Lowering:
+    def generate(builder, address):
+        kind = ir.FunctionType(ir.VoidType(), [I8.as_pointer(), I32, I32, I32])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(function, [builder.inttoptr(address, I8.as_pointer()), I32(0), I32(2), I32(1)])  # to read, second level, data
 
     return types.void, generate
 
