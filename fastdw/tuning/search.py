@@ -2,7 +2,8 @@
 
 First every tile that may be good, then every blocking of the best tiles, then the best plans again with more samples; where
 the space is small, all of it at once. What is quickest then is measured once more against the default, on fresh arrays, and
-only a gain beyond the noise counts: the least of forty noisy times is not the least time.
+only a gain beyond the noise counts: the least of forty noisy times is not the least time. Where threads have no cores of their
+own nothing can be learned, and the default stays.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from fastdw.machine import Machine
 from fastdw.problem import Problem
 from fastdw.profile import RESIDENCIES, Choice
 from fastdw.tuning import space
-from fastdw.tuning.trial import CORRECT, LEAST_GAIN, LEAST_GAIN_BY_THREADS, Trial, is_faster, is_slower
+from fastdw.tuning.trial import CORRECT, LEAST_GAIN, LEAST_GAIN_BY_THREADS, WELL_SPREAD, Trial, is_faster, is_slower
 
 EXHAUSTIVE = 20  # plans: a space no larger is measured whole
 BATCH = 12  # plans measured in turn, with the default among them
@@ -64,10 +65,12 @@ class Search:
         self.trials: list[Trial] = []
 
     def run(self) -> Outcome:
+        self.look_at(self.starts, ROUNDS, until=SHARES[0])
+        if self.trials and self.trials[-1].spread < WELL_SPREAD:
+            return self.decide([])
         if len(self.all) <= EXHAUSTIVE:
-            self.look_at([*self.starts, *self.all], ROUNDS, until=SHARES[1])
+            self.look_at(self.all, ROUNDS, until=SHARES[1])
         else:
-            self.look_at(self.starts, ROUNDS, until=SHARES[0])
             for start in self.near(len(self.starts)):
                 self.look_at(space.tile_plans(start, self.threads, self.machine), ROUNDS, until=SHARES[0])
             for start in self.near(BEST_TILES, one_a_tile=True):

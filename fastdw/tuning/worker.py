@@ -63,7 +63,8 @@ class Worker:
         """Wait until threads have cores of their own: a pool may stay on one core for seconds, and moves when it has slept.
         Tells how well they are spread, 1 at best."""
         spread = self.spread(threads)
-        for _ in range(SETTLE_TRIES):
+        is_hopeless = bool(self.spreads) and self.spreads[-1] < WELL_SPREAD
+        for _ in range(1 if is_hopeless else SETTLE_TRIES):
             if spread >= WELL_SPREAD:
                 break
             time.sleep(SLEEP_SECONDS)

@@ -227,3 +227,13 @@ def test_a_line_cut_short_spoils_no_other(tmp_path):
             continue
     assert len(good) == 2
     assert good[0]["status"] == CORRECT
+
+
+def test_where_threads_share_a_core_nothing_is_searched():
+    def measure(plans, rounds, residency, fresh):
+        seconds = {plan.threads: 1.0 / (2 - plan.threads % 2) for plan in plans}
+        return [Trial(plan, CORRECT, (seconds[plan.threads],) * rounds, (1.0,) * rounds, residency, spread=0.5) for plan in plans]
+
+    outcome = Search(LAYER, 2, MACHINE, COLD, measure, lambda: 0.0).run()
+    assert outcome.plan == outcome.default
+    assert len(outcome.trials) < 6
