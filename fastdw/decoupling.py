@@ -18,10 +18,12 @@ from typing import Any
 import numpy as np
 
 from fastdw import arguments, cost
+from fastdw.call import plan_of, refuse_overlap
 from fastdw.cost import Cost
 from fastdw.functional import depthwise_conv2d, pointwise_conv2d, separable_conv2d
-from fastdw.problem import CONV
-from fastdw.request import check_weight_shape
+from fastdw.gather import gather
+from fastdw.problem import CONV, DEPTHWISE, POINTWISE
+from fastdw.request import check_weight_shape, contiguous, problem_of
 
 ORDERS = ("depthwise_first", "pointwise_first")
 
@@ -88,8 +90,16 @@ class Decoupled:
             return separable_conv2d(
                 x, self.depthwise, self.pointwise, None, bias, activation=activation, residual=residual, out=out, **window
             )
-        images = pointwise_conv2d(x, self.pointwise, threads=threads)
         out_channels = self.shape[3]
+        request, x, *_ = gather(POINTWISE, x, self.pointwise, threads=threads)
+        shape = (*problem_of(request)[1][:3], out_channels)
+        of_last = {"activation": activation, "residual": residual, "out": out} | window
+        request, _, _, bias, residual, _ = gather(DEPTHWISE, contiguous(shape), self.depthwise[:, :, :out_channels], bias, **of_last)
+        plan_of(request)
+        if out is not None:
+            inputs = {"x": x, "bias": bias, "residual": residual}
+            refuse_overlap(out, **{name: array for name, array in inputs.items() if array is not None})
+        images = pointwise_conv2d(x, self.pointwise, threads=threads)
         total = residual
         for term in range(self.terms):
             channels = slice(term * out_channels, (term + 1) * out_channels)

@@ -8,6 +8,7 @@ import pytest
 from models import MODELS
 
 import fastdw
+from fastdw import decoupling
 from fastdw.cli import main
 from fastdw.networks import ARCHITECTURES, Graph, read_tflite
 from fastdw.networks.layers import Conv2D
@@ -145,6 +146,26 @@ def test_wrong_arguments(arguments, keywords, error, message):
     with pytest.raises(error, match=message) as caught:
         fastdw.decouple(*arguments, **keywords)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"bias": normal(0, 7)}, r"^(pointwise_)?bias: got shape \(7,\); expected \(8,\)"),
+        ({"activation": "elu"}, r"^activation: got 'elu'"),
+        ({"stride": 0}, r"^stride: got 0"),
+        ({"residual": normal(0, 1, 8, 8, 8)}, r"^residual: got shape .*; expected \(1, 6, 6, 8\)"),
+        ({"out": normal(0, 1, 8, 8, 8)}, r"^out: got shape .*; expected \(1, 6, 6, 8\)"),
+        ({"x": (memory := normal(0, 1, 8, 8, 8))[..., :4], "out": memory[:, :6, :6]}, r"^out: got an array that overlaps x"),
+        ({"residual": (sums := normal(0, 1, 6, 6, 8)), "out": sums}, r"^out: got an array that overlaps residual"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "-".join(value),
+)
+def test_wrong_arguments_of_the_convolution_compute_nothing(changes, message, order, monkeypatch):
+    monkeypatch.setattr(decoupling, "pointwise_conv2d", lambda *arrays, **keywords: pytest.fail("computed first"))
+    with pytest.raises(ValueError, match=message):
+        fastdw.decouple(W, order=order).conv2d(**({"x": normal(0, 1, 8, 8, 4)} | changes))
 
 
 @pytest.fixture
