@@ -11,6 +11,7 @@ import pytest
 KEPT_CACHE = os.environ.get("FASTDW_TEST_CACHE_DIR")  # kept from run to run, to save compiling while developing
 TEMPORARY = Path(tempfile.mkdtemp(prefix="fastdw-tests-"))
 
+sys.path.append(str(Path(__file__).parents[1]))  # for bench; the fastdw under test stays the one that comes first
 os.environ["FASTDW_CACHE_DIR"] = KEPT_CACHE or str(TEMPORARY / "cache")
 os.environ["FASTDW_PROFILE"] = str(TEMPORARY / "profile.json")
 

@@ -225,7 +225,7 @@ FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "gelu": quiet(lambda x: _times(x, _normal(x))),
 }
 STEEPEST = {"hard_sigmoid": 1 / 6, "hard_swish": 1.5, "sigmoid": 0.25, "silu": 1.1, "tanh": 1.0, "gelu": 1.13}
-IS_FUSED = machine.host().architecture == "aarch64" or not machine.host().features.isdisjoint({"fma", "avx512f"})
+IS_FUSED = machine.host().is_fused
 BUDGET = {  # units in the last place, and an absolute error beside them: as functional.py states
     "hard_sigmoid": (2, 0.0),
     "hard_swish": (3, 0.0),

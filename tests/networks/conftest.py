@@ -1,12 +1,9 @@
 """Where the real models are, and which of them a test needs."""
 
-import sys
 from pathlib import Path
 
 import pytest
 from models import MODELS
-
-sys.path.append(str(Path(__file__).parents[2]))  # for bench, which writes models; the fastdw under test stays the one that comes first
 
 
 @pytest.fixture(scope="session")

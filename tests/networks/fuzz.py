@@ -22,7 +22,8 @@ from pathlib import Path
 TESTS = Path(__file__).parent
 ROOT = TESTS.parents[1]
 sys.path[:0] = [str(TESTS), str(ROOT)]
-MODELS = Path(os.environ.get("FASTDW_MODELS") or ROOT / "../shared/models").resolve()
+from tests.models import MODELS  # noqa: E402
+
 PER_PROCESS = 1000  # files
 LONGEST_SECONDS = 60  # of one file, compiling included
 ADDRESS_BYTES = 8 << 30
