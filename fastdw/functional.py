@@ -284,18 +284,14 @@ def explain(function: Callable, *args, **keywords) -> Plan | BlockPlan:
     if kind in BLOCKS:
         stages = BLOCKS[kind](**given)
         plan: Plan | BlockPlan = fused.plan_of(stages.requests, stages.gate)
+        weights = dict(zip((names[0] for names in stages.names), stages.weights, strict=True))
     else:
-        plan = plan_of(gather(kind, **given)[0])[0]
-    _warn_of_subnormals(given)
+        request, _, weight, *_ = gather(kind, **given)
+        plan, weights = plan_of(request)[0], {request.weight_name: weight}
+    for name, weight in weights.items():
+        if (weight != flushed(weight)).any():
+            LOG.warning("%s: holds subnormal numbers, which slow x86 down many times: pack it with flush_subnormals=True", name)
     return plan
-
-
-def _warn_of_subnormals(given: dict[str, Any]) -> None:
-    for name, weight in given.items():
-        if name.endswith("weight") and weight is not None:
-            values = weight.data if isinstance(weight, PackedWeight) else arguments.array(weight, name)
-            if (values != flushed(values)).any():
-                LOG.warning("%s: holds subnormal numbers, which slow x86 down many times: pack it with flush_subnormals=True", name)
 
 
 def use_profile(profile: str | PathLike | None) -> None:

@@ -157,7 +157,10 @@ def test_explain_warns_of_subnormal_weights(caplog):
     assert not caplog.messages
     for one in (weight, fastdw.pack_depthwise(weight)):
         fastdw.explain(fastdw.separable_conv2d, (1, 9, 9, 16), one, ones(16, 8))
-    assert [message.partition(":")[0] for message in caplog.messages] == ["depthwise_weight"] * 2
+    gate = fastdw.SqueezeExcite(ones(16, 4), ones(4, 16) * np.float32(1e-40))
+    fastdw.explain(fastdw.inverted_residual, (1, 9, 9, 16), None, ones(3, 3, 16), ones(16, 8), squeeze_excite=gate)
+    fastdw.explain(fastdw.global_average_pool2d, (1, 9, 9, 16))
+    assert [message.partition(":")[0] for message in caplog.messages] == ["depthwise_weight", "depthwise_weight", "excite_weight"]
 
 
 def test_explain_states_strips_and_scratch_of_a_block():
