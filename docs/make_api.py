@@ -39,7 +39,7 @@ def signature(name: str, value: Callable) -> str:
 def section(name: str, value: object, level: int = 2) -> Iterator[str]:
     yield f"{'#' * level} {name}\n"
     if callable(value):
-        yield fenced("py", signature(name, value))
+        yield fenced("text", signature(name, value))  # no Python that a formatter would break anew
     yield fenced("text", inspect.getdoc(value) or "")
     if isinstance(value, (ModuleType, type)):
         for member, inner in members(value):
