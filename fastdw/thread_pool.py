@@ -62,14 +62,13 @@ _cores = Shared()
 def on_threads(alone: Callable[[], Callable[..., int]], together: Callable[[], Callable[..., int]], arguments: tuple) -> int:
     """together()(*arguments), the last of which is the number of threads, lowered to what can be had now; alone()(*arguments)
     where no second core is free, or Numba's threads cannot be used: after a fork they are gone."""
-    *given, workers = arguments
-    cores = usable_cores()
+    workers, cores = arguments[-1], usable_cores()
     layer = "" if cores == 1 or forks.threads_lost else started_layer()
     got = _cores.take(workers, cores, alone=layer == "workqueue") if layer else 1
     if got == 1:
         return alone()(*arguments)
     try:
-        return together()(*given, got)
+        return together()(*(arguments if got == workers else (*arguments[:-1], got)))
     finally:
         _cores.give_back(got)
 
