@@ -25,7 +25,7 @@ def make_fastdw(graph: Graph, threads: int) -> Runner:
 
 
 def make_tuned(graph: Graph, threads: int) -> Runner:
-    if not any(profile.entries for _, profile in profile_files.in_effect()):
+    if not any(entry.is_current for _, profile in profile_files.in_effect() for entry in profile.entries.values()):
         raise ImportError("there is no profile: fastdw autotune makes one")
     return runner_of(graph, threads, "NHWC, tuned plans", None)
 
