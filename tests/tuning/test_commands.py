@@ -22,14 +22,8 @@ WORDS = "depthwise 14x14x32\npointwise 7x7x32 out=64\n"
 
 
 @pytest.fixture(autouse=True)
-def path(tmp_path, monkeypatch):
-    path = tmp_path / "mine" / "profile.json"
-    monkeypatch.setenv("FASTDW_PROFILE", str(path))
-    monkeypatch.setenv("XDG_DATA_DIRS", str(tmp_path / "system"))
-    fastdw.use_profile(None)
-    yield path
-    monkeypatch.undo()
-    fastdw.use_profile(None)
+def path(own_profile):
+    return own_profile
 
 
 @pytest.fixture
