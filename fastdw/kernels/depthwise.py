@@ -1,4 +1,4 @@
-"""Depthwise convolution with multiplier 1 and narrow filters: two-dimensional register tiles.
+"""Depthwise convolution with multiplier 1: two-dimensional register tiles.
 
 A tile of rows x cols output pixels holds vecs vectors of channels each. For each filter row it loads the window of input
 pixels under the tile and slides the filter row along it:
@@ -8,13 +8,14 @@ pixels under the tile and slides the filter row along it:
 
 Dilation splits the outputs into phases, each a convolution without dilation: see phases.py.
 
-Filter columns are unrolled, filter rows are a loop: straight-line taps make LLVM hoist loads until it spills. A tile
-that hangs over the image reads zeros there through a pointer select, so nothing is read outside and nothing is padded.
+Filter columns are unrolled, filter rows are a loop: straight-line taps make LLVM hoist loads until it spills. Filters
+wider than a tile takes at once go in chunks of columns and a rest. A tile that hangs over the image reads zeros there
+through a pointer select, so nothing is read outside and nothing is padded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from fastdw.jit import Task
 from fastdw.kernels.blocks import block_start, count_blocks
@@ -34,14 +35,15 @@ from fastdw.kernels.phases import (
 from fastdw.kernels.spec import Blocking, KernelSpec, Layout, Plan, lanes_for
 from fastdw.machine import Machine
 from fastdw.problem import DEPTHWISE, Problem
-from fastdw.tile import Context, TileShape, load_row, load_taps, load_window, load_window_clipped, slide_fma, view, zeros
+from fastdw.tile import Context, TileShape, last_taps, load_row, load_taps, load_window, load_window_clipped, slide_fma, view, zeros
 
 MAX_TAPS = 7  # filter columns that one tile takes at once
-WIDE_TAPS, NARROW_IMAGE = 5, range(8, 20)  # tiles that leave few columns over hold too few outputs there
+WIDE_TAPS = 5
 MAX_STRIDE = 2
 
 CONTEXT = Context(
     *EPILOGUE,
+    "whole_taps",  # filter columns before the rest
     *PHASES,
     "row_blocks",
     "channel_blocks",
@@ -51,6 +53,8 @@ CONTEXT = Context(
 @Task
 def depthwise(shape, context, index):
     c = view(CONTEXT, context)
+    rest = last_taps(shape)
+    whole_taps = c.whole_taps if shape.rest > 0 else shape.taps  # known to the compiler where one chunk is all
     channel_block = index % c.channel_blocks
     index //= c.channel_blocks
     row_block = index % c.row_blocks
@@ -67,7 +71,8 @@ def depthwise(shape, context, index):
     end = block_start(channel_block + 1, c.channel_blocks, c.channels, shape.width)
     row_step = c.grid_stride_row * c.grid_row
     window_rows = (shape.rows - 1) * c.grid_stride_row + 1
-    window_cols = (shape.cols - 1) * shape.stride + shape.taps
+    chunk_cols = (shape.cols - 1) * shape.stride + shape.taps
+    window_cols = chunk_cols - shape.taps + whole_taps + shape.rest
     for tile_row in range(block_start(row_block, c.row_blocks, rows, shape.rows), row_end, shape.rows):
         row = min(tile_row, row_end - shape.rows)
         x_row = row * c.grid_stride_row - top
@@ -86,18 +91,30 @@ def depthwise(shape, context, index):
                 acc = zeros(shape)
                 if inside:
                     for _ in range(c.kernel_rows):
-                        window = load_window(shape, x, row_step, c.grid_col)
-                        acc = slide_fma(shape, acc, window, load_taps(shape, weight, c.weight_col))
+                        for q in range(0, whole_taps, shape.taps):
+                            window = load_window(shape, x + q * c.grid_col, row_step, c.grid_col)
+                            acc = slide_fma(shape, acc, window, load_taps(shape, weight + q * c.weight_col, c.weight_col))
+                        window = load_window(rest, x + whole_taps * c.grid_col, row_step, c.grid_col)
+                        acc = slide_fma(rest, acc, window, load_taps(rest, weight + whole_taps * c.weight_col, c.weight_col))
                         x += c.grid_row
                         weight += c.weight_row
                 else:
                     for r in range(c.kernel_rows):
                         first = x_row + r
                         if first + window_rows > 0 and first < height:
+                            for q in range(0, whole_taps, shape.taps):
+                                first_col = x_col + q
+                                if shape.rest == 0 or (first_col + chunk_cols > 0 and first_col < width):  # else beside the image
+                                    at = x + q * c.grid_col
+                                    window = load_window_clipped(
+                                        shape, at, row_step, c.grid_col, first, c.grid_stride_row, height, first_col, width, c.blank
+                                    )
+                                    acc = slide_fma(shape, acc, window, load_taps(shape, weight + q * c.weight_col, c.weight_col))
+                            at, first_col = x + whole_taps * c.grid_col, x_col + whole_taps
                             window = load_window_clipped(
-                                shape, x, row_step, c.grid_col, first, c.grid_stride_row, height, x_col, width, c.blank
+                                rest, at, row_step, c.grid_col, first, c.grid_stride_row, height, first_col, width, c.blank
                             )
-                            acc = slide_fma(shape, acc, window, load_taps(shape, weight, c.weight_col))
+                            acc = slide_fma(rest, acc, window, load_taps(rest, weight + whole_taps * c.weight_col, c.weight_col))
                         x += c.grid_row
                         weight += c.weight_row
                 bias = load_row(shape, c.bias + n * c.bias_channel, shape.last_vec)
@@ -107,10 +124,6 @@ def depthwise(shape, context, index):
 def refuses(problem: Problem, machine: Machine) -> str | None:
     if problem.multiplier != 1:
         return f"multiplier {problem.multiplier}"
-    if problem.kernel[1] > MAX_TAPS:
-        return f"{problem.kernel[1]} filter columns, more than {MAX_TAPS}"
-    if problem.kernel[1] > WIDE_TAPS and least_outputs(problem, 1) in NARROW_IMAGE:
-        return f"{problem.kernel[1]} filter columns on rows of {problem.out_width}, which is faster from a strip"
     if grid_stride(problem, 1) > MAX_STRIDE:
         return f"column stride {problem.stride[1]} with dilation {problem.dilation[1]}, more than {MAX_STRIDE} on its grid"
     return None
@@ -130,11 +143,24 @@ TOLERANCE = 1.1  # the first tile within this of the least cost is taken
 
 def shapes(problem: Problem, machine: Machine) -> Iterator[TileShape]:
     """Every tile whose machine code does not spill."""
-    lanes, taps, stride = lanes_for(problem.channels, machine), problem.kernel[1], grid_stride(problem, 1)
+    lanes, taps, stride = lanes_for(problem.channels, machine), chunk_taps(problem.kernel[1]), grid_stride(problem, 1)
     for rows, cols, vecs in TILES:
         fits = rows <= least_outputs(problem, 0) and cols <= least_outputs(problem, 1) and vecs * lanes <= problem.channels
         if fits and rows * cols * vecs <= most_accumulators(machine, taps, stride, rows, vecs):
-            yield TileShape(rows, cols, vecs, lanes, taps, stride)
+            yield TileShape(rows, cols, vecs, lanes, taps, stride, rest_taps(problem.kernel[1]))
+
+
+def chunk_taps(taps: int) -> int:
+    """Filter columns that a tile takes at once: all of a narrow filter, else the chunk that leaves the fewest over."""
+    if taps <= MAX_TAPS:
+        return taps
+    return min(range(MAX_TAPS, 3, -1), key=lambda chunk: taps % chunk)
+
+
+def rest_taps(taps: int) -> int:
+    """Filter columns after the whole chunks, at least one; 0 where one chunk is all of the filter."""
+    chunk = chunk_taps(taps)
+    return 0 if chunk == taps else (taps - 1) % chunk + 1
 
 
 def most_accumulators(machine: Machine, taps: int, stride: int, rows: int, vecs: int) -> int:
@@ -168,7 +194,8 @@ def touching(problem: Problem, rows: int) -> float:
 def cost(problem: Problem, shape: TileShape) -> float:
     """Estimated cycles: for each tile the FMA or load units, whichever is busier, the epilogue, edges and a fixed share.
 
-    Filter rows that fall beside the image for all of a tile are left out.
+    Filter rows that fall beside the image for all of a tile are left out. Under wide filters, whose loads many
+    multiply-adds wait for, both count.
     """
     taps_high, taps_wide = problem.kernel
     window_rows = (shape.rows - 1) * grid_stride(problem, 0) + taps_high
@@ -179,7 +206,8 @@ def cost(problem: Problem, shape: TileShape) -> float:
     tile_rows, tile_cols = mean_tiles(problem, 0, shape.rows), mean_tiles(problem, 1, shape.cols)
     inner = max(0, tile_rows - 2) * max(0, tile_cols - 2) / (tile_rows * tile_cols)
     edge = (1 - inner) * taps_high * shape.rows * window_cols
-    busy = max(outputs * taps_high * taps_wide, loads) / 2
+    multiply_adds = outputs * taps_high * taps_wide
+    busy = (multiply_adds + loads if taps_wide >= WIDE_TAPS else max(multiply_adds, loads)) / 2
     tiles = tile_rows * tile_cols * -(-problem.out_channels // shape.width)
     return tiles * (touching(problem, shape.rows) * (busy + 0.4 * fresh + 0.5 * edge) + 1.5 * outputs + 25)
 
@@ -188,7 +216,7 @@ def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape,
     return choose_from(shapes(problem, machine), problem, machine, threads)
 
 
-def choose_from(shapes: Iterator[TileShape], problem: Problem, machine: Machine, threads: int) -> tuple[TileShape, Blocking]:
+def choose_from(shapes: Iterable[TileShape], problem: Problem, machine: Machine, threads: int) -> tuple[TileShape, Blocking]:
     is_dilated = max(problem.dilation) > 1
 
     def factor(shape: TileShape) -> float:
@@ -196,6 +224,8 @@ def choose_from(shapes: Iterator[TileShape], problem: Problem, machine: Machine,
             return DILATED
         return PAIRED if machine.is_in_order and shape.vecs > 1 else 1
 
+    if problem.kernel[1] > WIDE_TAPS:  # a row of outputs shares most of a wide window
+        shapes = sorted(shapes, key=lambda shape: shape.rows > 1)
     costs = {shape: cost(problem, shape) * factor(shape) for shape in shapes}
     tolerance = 1 if is_dilated else TOLERANCE
     shape = next(shape for shape in costs if costs[shape] <= tolerance * min(costs.values()))
@@ -216,7 +246,8 @@ def bind(plan: Plan, layout: Layout) -> tuple[dict[str, int], int]:
     p, shape = plan.problem, plan.shape
     row_blocks = count_blocks(least_outputs(p, 0), shape.rows, plan.blocking.rows)
     channel_blocks = count_blocks(p.channels, shape.width, plan.blocking.channels)
-    fields = phase_fields(plan, layout) | {"row_blocks": row_blocks, "channel_blocks": channel_blocks}
+    own = {"whole_taps": p.kernel[1] - shape.rest, "row_blocks": row_blocks, "channel_blocks": channel_blocks}
+    fields = phase_fields(plan, layout) | own
     return fields, p.batch * phases(p, 0) * phases(p, 1) * row_blocks * channel_blocks
 
 

@@ -159,19 +159,6 @@ def refuses(problem: Problem, machine: Machine) -> str | None:
     return None
 
 
-def chunk_taps(taps: int) -> int:
-    """Filter columns that a tile takes at once: all of a narrow filter, else the chunk that leaves the fewest over."""
-    if taps <= depthwise.MAX_TAPS:
-        return taps
-    return min(range(depthwise.MAX_TAPS, 3, -1), key=lambda chunk: taps % chunk)
-
-
-def rest_taps(taps: int) -> int:
-    """Filter columns after the whole chunks, at least one; 0 where one chunk is all of the filter."""
-    chunk = chunk_taps(taps)
-    return 0 if chunk == taps else (taps - 1) % chunk + 1
-
-
 def strip_bytes(problem: Problem, rows: int, cols: int, width: int) -> int:
     """The strip under rows x cols outputs of a phase, `width` channels of it."""
     high, wide = ((outputs - 1) * grid_stride(problem, axis) + problem.kernel[axis] for axis, outputs in enumerate((rows, cols)))
@@ -180,7 +167,7 @@ def strip_bytes(problem: Problem, rows: int, cols: int, width: int) -> int:
 
 def shapes(problem: Problem, machine: Machine) -> Iterator[TileShape]:
     """Every tile whose machine code does not spill and whose strip fits the scratch."""
-    taps, stride = chunk_taps(problem.kernel[1]), grid_stride(problem, 1)
+    taps, stride = depthwise.chunk_taps(problem.kernel[1]), grid_stride(problem, 1)
     most_rows, most_cols = least_outputs(problem, 0), least_outputs(problem, 1)
     if stride > MAX_STRIDE:
         stride, most_cols = 1, 1
@@ -192,7 +179,7 @@ def shapes(problem: Problem, machine: Machine) -> Iterator[TileShape]:
         fits = rows <= most_rows and cols <= most_cols and vecs <= most_vecs
         fits = fits and strip_bytes(problem, 2 * rows - 1, 2 * cols - 1, vecs * lanes) <= SCRATCH_BYTES
         if fits and rows * cols * vecs <= depthwise.most_accumulators(machine, taps, stride, rows, vecs):
-            yield TileShape(rows, cols, vecs, lanes, taps, stride, rest_taps(problem.kernel[1]), expand)
+            yield TileShape(rows, cols, vecs, lanes, taps, stride, depthwise.rest_taps(problem.kernel[1]), expand)
 
 
 def expansion(problem: Problem, machine: Machine) -> tuple[int, int, int, int]:
