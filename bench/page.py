@@ -23,7 +23,7 @@ HEAD = """# Benchmarks
 
 Made by `python -m bench.page`. Times are medians of samples taken in turns in one process; a ratio is fastdw's time over the best
 other's, so less than 1 means that fastdw is quicker. Slower results stand here like faster ones.
-How each suite measures is said at its top.
+Where the ratios of medians and of minima disagree, other programs ran beside. How each suite measures is said at its top.
 """
 
 
