@@ -85,10 +85,10 @@ def test_explain_states_the_plan_that_the_call_uses(call, used_plans):
 
 # ---- strict mode ----
 
-LARGE = np.ones((91, 91, 4, 1), np.float32)  # a filter of more taps than the scratch of a task holds pixels
+LARGE = np.ones((91, 91, 4, 2), np.float32)  # a filter of more taps than the scratch of a task holds pixels
 UNSERVED = {  # by a vectorised kernel
     "depthwise_conv2d": (np.ones((1, 91, 92, 4), np.float32), [LARGE]),
-    "separable_conv2d": (np.ones((1, 91, 92, 4), np.float32), [LARGE, np.ones((4, 8), np.float32)]),
+    "separable_conv2d": (np.ones((1, 91, 92, 4), np.float32), [LARGE, np.ones((8, 8), np.float32)]),
 }
 
 

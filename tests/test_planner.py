@@ -144,7 +144,7 @@ def test_explain_names_kernel_tile_blocking_and_reason():
 
 
 def test_explain_says_why_only_the_reference_kernel_serves():
-    plan = fastdw.explain(fastdw.depthwise_conv2d, (1, 91, 91, 4), ones(91, 91, 4), threads=1)
+    plan = fastdw.explain(fastdw.depthwise_conv2d, (1, 91, 91, 4), ones(91, 91, 4, 2), threads=1)
     assert plan.kernel == "reference_depthwise"
     assert "91 x 91, larger than the scratch" in repr(plan)
 
@@ -164,8 +164,8 @@ def test_explain_warns_of_subnormal_weights(caplog):
 
 
 def test_explain_states_strips_and_scratch_of_a_block():
-    few = fastdw.explain(fastdw.separable_conv2d, (2, 92, 93, 4), ones(91, 91, 4), ones(4, 2), threads=1)
-    assert few.scratch_bytes == 4 * 2 * 2 * 3 * 4, "the whole image: a stage has no vectorised kernel"
+    few = fastdw.explain(fastdw.separable_conv2d, (2, 92, 93, 4), ones(91, 91, 4, 2), ones(8, 2), threads=1)
+    assert few.scratch_bytes == 4 * 2 * 2 * 3 * 8, "the whole image: a stage has no vectorised kernel"
     assert "one after the other" in repr(few)
     many = fastdw.explain(fastdw.inverted_residual, (1, 112, 112, 16), ones(16, 96), ones(3, 3, 96), ones(96, 24), stride=2, threads=1)
     assert 4 * 112 * 96 < many.scratch_bytes < 4 * 112 * 112 * 96 // 4, "rows of the expanded image"
@@ -174,9 +174,9 @@ def test_explain_states_strips_and_scratch_of_a_block():
 
 
 REFERENCE_ONLY = [
-    lambda: fastdw.depthwise_conv2d(ones(1, 91, 91, 4), ones(91, 91, 4)),
-    lambda: fastdw.separable_conv2d(ones(1, 91, 91, 4), ones(91, 91, 4), ones(4, 1)),
-    lambda: fastdw.prepare(fastdw.depthwise_conv2d, (1, 91, 91, 4), ones(91, 91, 4)),
+    lambda: fastdw.depthwise_conv2d(ones(1, 91, 91, 4), ones(91, 91, 4, 2)),
+    lambda: fastdw.separable_conv2d(ones(1, 91, 91, 4), ones(91, 91, 4, 2), ones(8, 1)),
+    lambda: fastdw.prepare(fastdw.depthwise_conv2d, (1, 91, 91, 4), ones(91, 91, 4, 2)),
 ]
 
 

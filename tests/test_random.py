@@ -50,7 +50,7 @@ def test_random_problems(call, start, count):
 
 def test_every_registered_kernel_is_drawn():
     drawn = {plan.kernel for call in COUNTS for case in problems.cases(call, 0, 100) for plan in case.plans()}
-    assert drawn == set(registry())
+    assert drawn >= {spec.name for spec in registry().values() if not spec.is_reference}
 
 
 def check(case: problems.Case) -> np.ndarray:

@@ -38,7 +38,7 @@ from fastdw.problem import DEPTHWISE, Problem
 from fastdw.tile import Context, TileShape, last_taps, load_row, load_taps, load_window, load_window_clipped, slide_fma, view, zeros
 
 MAX_TAPS = 7  # filter columns that one tile takes at once
-MAX_CHUNK_VECS = 2  # where a filter row takes several chunks
+FEW_VECS = 2  # more spill where a filter row takes several chunks, or without a fused multiply-add
 WIDE_TAPS = 5
 MAX_STRIDE = 2
 
@@ -148,7 +148,7 @@ def shapes(problem: Problem, machine: Machine) -> Iterator[TileShape]:
     rest = rest_taps(problem.kernel[1])
     for rows, cols, vecs in TILES:
         fits = rows <= least_outputs(problem, 0) and cols <= least_outputs(problem, 1) and vecs * lanes <= problem.channels
-        fits = fits and (rest == 0 or vecs <= MAX_CHUNK_VECS)
+        fits = fits and (vecs <= FEW_VECS or (rest == 0 and machine.is_fused))
         if fits and rows * cols * vecs <= most_accumulators(machine, taps, stride, rows, vecs):
             yield TileShape(rows, cols, vecs, lanes, taps, stride, rest)
 
@@ -176,8 +176,6 @@ def most_accumulators(machine: Machine, taps: int, stride: int, rows: int, vecs:
         return machine.registers // 8
     if taps == 1 and machine.registers < 32:
         return machine.registers // 4
-    if vecs > 2 and not machine.is_fused:
-        return machine.registers // 8
     is_wide = taps > 5 or (taps > 3 and (stride > 1 or rows > 2)) or (stride > 1 and machine.is_in_order)
     if is_wide or not machine.is_fused or (not machine.is_memory_operand and vecs > 1):
         return machine.registers // 4

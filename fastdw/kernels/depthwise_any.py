@@ -1,4 +1,4 @@
-"""Depthwise convolution of any kind: a strip of the image is copied into a scratch that stays in the first cache, then tiles slide over it.
+"""Depthwise convolution with multipliers and large strides: tiles slide over a strip of the image, copied into a scratch on the stack.
 
 Copying makes every problem the same dense one. Zeros surround the image, so no tile is clipped. Pixels of the strip follow each other
 without a gap, whatever the strides of x. With a multiplier each channel is repeated, so that outputs c*m ... c*m + m-1 read channel c.
