@@ -25,9 +25,7 @@ OUT_OF_L2 = 1.5  # as much between the stages, in sizes of the cache, leaves it
 L2_BYTES = 512 << 10  # where it is not known
 
 
-def plan_block(
-    problems: tuple[Problem, ...], plans: tuple[Plan, ...], dense: bool, threads: int, machine: Machine | None = None
-) -> BlockPlan:
+def plan_block(problems: tuple[Problem, ...], plans: tuple[Plan, ...], dense: bool, threads: int) -> BlockPlan:
     """problems: of the stages; plans: theirs, each for itself; dense: all arrays are without gaps."""
     found = _strips(problems, dense, threads, host())
     return found if isinstance(found, BlockPlan) else apart(problems, plans, dense, threads, found)

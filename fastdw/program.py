@@ -25,7 +25,6 @@ ARGUMENTS = ("x", "residual", "out")  # given at each run
 
 # The fields of a program: two counts with the addresses of their tables, then first and last byte of each argument's span.
 STEPS, STEP_TABLE, PATCHES, PATCH_TABLE, COUNTERS, SPANS = (8 * field for field in range(6))
-PROGRAM_FIELDS = 5 + 2 * len(ARGUMENTS)
 # of a step: a line of its own
 FUNCTION, CONTEXT, TASKS, WORKER, LINE = 0, 8, 16, 24, 64
 # of a patch: the address of a field that takes an argument's address, the number of the argument, bytes to add

@@ -173,6 +173,7 @@ def test_an_affinity_that_changes_is_followed(layer):
     assert in_process(CHANGES, layer) == "[1, 2, 1] 1"
 
 
+@two_cores
 def test_a_prepared_layer_keeps_to_fewer_cores():
     code = """
 from fastdw import limits, program

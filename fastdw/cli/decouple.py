@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def add(commands: argparse._SubParsersAction) -> None:
     description = "Each regular convolution of a network as a sum of depthwise-separable terms, beside the regular one."
     parser = commands.add_parser("decouple", help="regular convolutions as separable ones", description=description)
-    parser.add_argument("model", help="a .tflite file, or an architecture with random weights (mobilenet_v1)")
+    parser.add_argument("model", help="a .tflite or .onnx file, or an architecture with random weights (mobilenet_v1)")
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--terms", type=count, nargs="+", metavar="N", help="how many terms, one or several numbers; without: every number")
     how.add_argument("--error", type=float, metavar="E", help="the least number of terms with at most this error, as 0.1")

@@ -18,15 +18,15 @@ from fastdw.networks.onnx_operators import CONVERSIONS
 from fastdw.networks.onnx_step import NHWC, Step, Value, as_it_is, stored
 
 
-def load_onnx(path: str | PathLike[str], *, threads: int | None = None) -> Network:
-    """The network of an .onnx file, planned.
+def load_onnx(path: str | PathLike[str], *, threads: int | None = None, fuse: bool = True) -> Network:
+    """The network of an .onnx file, planned; threads and fuse as for `Network`.
 
     Raises:
       OSError: the file cannot be read.
       ImportError: the package `onnx` is missing.
       ValueError: the file is no model, is damaged, or has an operator that is not supported; the message names the file and the operator.
     """
-    return Network(read_onnx(path), threads=threads)
+    return Network(read_onnx(path), threads=threads, fuse=fuse)
 
 
 def read_onnx(path: str | PathLike[str]) -> Graph:

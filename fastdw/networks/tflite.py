@@ -18,15 +18,15 @@ from fastdw.networks.tflite_operators import CONVERSIONS
 from fastdw.networks.tflite_step import Step, only
 
 
-def load_tflite(path: str | PathLike[str], *, threads: int | None = None) -> Network:
-    """The network of a .tflite file, planned.
+def load_tflite(path: str | PathLike[str], *, threads: int | None = None, fuse: bool = True) -> Network:
+    """The network of a .tflite file, planned; threads and fuse as for `Network`.
 
     Raises:
       OSError: the file cannot be read.
       ImportError: the package `tflite` is missing.
       ValueError: the file is no model, is damaged, or has an operator that is not supported; the message names the file and the operator.
     """
-    return Network(read_tflite(path), threads=threads)
+    return Network(read_tflite(path), threads=threads, fuse=fuse)
 
 
 def read_tflite(path: str | PathLike[str]) -> Graph:

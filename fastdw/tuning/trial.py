@@ -17,7 +17,6 @@ COMPILE = "compile"  # the compiler raised an error
 RUNTIME = "runtime"  # the process that ran it died
 INCORRECT = "incorrect"  # other bits than the default plan's
 TIMEOUT = "timeout"
-STATUSES = (CORRECT, CONSTRAINT, COMPILE, RUNTIME, INCORRECT, TIMEOUT)
 
 LEAST_GAIN = 1.015  # times faster than the default: less is not worth an entry, nor told from noise in a second
 LEAST_GAIN_BY_THREADS = 1.1  # where a plan uses another number of threads: how quick threads meet changes with where they run
