@@ -46,7 +46,7 @@ def test_an_unknown_keyword_is_a_type_error():
 
 
 def test_strict_mode_refuses_the_reference_kernel(monkeypatch):
-    arguments = {"x": np.ones((1, 91, 91, 4), np.float32), "weight": np.ones((91, 91, 4), np.float32)}
+    arguments = {"x": np.ones((1, 91, 91, 4), np.float32), "weight": np.ones((91, 91, 4, 2), np.float32)}
     plan = fastdw.explain(fastdw.depthwise_conv2d, **arguments)
     assert "reference" in plan.kernel, "served by a vectorised kernel now: this test needs another problem"
     fastdw.depthwise_conv2d(**arguments)

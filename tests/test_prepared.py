@@ -150,16 +150,19 @@ def test_a_layer_shows_what_it_is():
 
 # ---- memory ----
 def allocated_bytes(call: Callable[[], object]) -> int:
-    """The most that a call holds at once, the first time aside."""
+    """The most that a call holds at once: the first time aside, and those when the limits of the process are read anew."""
     for _ in range(3):
         call()
     gc.collect()
     tracemalloc.start()
     try:
-        before = tracemalloc.get_traced_memory()[0]
-        tracemalloc.reset_peak()
-        call()
-        return tracemalloc.get_traced_memory()[1] - before
+        held = []
+        for _ in range(3):
+            before = tracemalloc.get_traced_memory()[0]
+            tracemalloc.reset_peak()
+            call()
+            held.append(tracemalloc.get_traced_memory()[1] - before)
+        return min(held)
     finally:
         tracemalloc.stop()
 

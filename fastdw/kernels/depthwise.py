@@ -174,7 +174,7 @@ def most_accumulators(machine: Machine, taps: int, stride: int, rows: int, vecs:
     """
     if taps == 4 and rows > 1:  # two filter rows at once are unrolled
         return machine.registers // 8
-    if taps == 1 and machine.registers < 32:
+    if (taps == 1 and machine.registers < 32) or (rows > 2 and machine.is_in_order):
         return machine.registers // 4
     is_wide = taps > 5 or (taps > 3 and (stride > 1 or rows > 2)) or (stride > 1 and machine.is_in_order)
     if is_wide or not machine.is_fused or (not machine.is_memory_operand and vecs > 1):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from uncached import Uncached
 
-from fastdw.tile import TileShape, arrive, arrived, call, give_way, move, pause, peek, poke, take
+from fastdw.tile import TileShape, arrive, arrived, call, give_way, move, pause, peek, poke, prefetch, take
 
 SHAPE = TileShape(1, 1, 1, 4)
 N_WORDS = 16
@@ -38,8 +38,14 @@ def task_calls(shape, words, index):
     call(peek(words), words + 8, index + 1)
 
 
-TASKS = [task_words, task_counters, task_moves, task_calls]
-OPERATIONS = {"arrive", "arrived", "call", "give_way", "move", "pause", "peek", "poke", "take"}
+def task_fetches(shape, words, index):
+    prefetch(words)
+    prefetch(0)  # no address is wrong
+    poke(words, index)
+
+
+TASKS = [task_fetches, task_words, task_counters, task_moves, task_calls]
+OPERATIONS = {"arrive", "arrived", "call", "give_way", "move", "pause", "peek", "poke", "prefetch", "take"}
 
 
 @pytest.mark.parametrize("function", TASKS, ids=lambda function: function.__name__)
