@@ -11,6 +11,7 @@ compare.py       fastdw beside its peers
 report.py        the tables that `compare` prints
 test_*.py        suites for pytest-benchmark: kernels, calls, networks, peers, cold start
 page.py          docs/benchmarks.md, from their JSON
+waiting.py       what waiting threads cost, by the setting that says how
 tuning.py        whether the autotuner keeps its promises
 cold_start.py    fresh processes: import, first result, compilations
 """

@@ -96,6 +96,11 @@ class Machine:
         return self.architecture == "x86_64" and self.is_fused
 
     @property
+    def has_threes(self) -> bool:
+        """LLVM compiles vectors of three elements. For aarch64 it ends the process on some: an assertion in getCopyFromPartsVector."""
+        return self.architecture != "aarch64"
+
+    @property
     def is_lane_operand(self) -> bool:
         """A multiply-add may take one factor from one lane of a register."""
         return self.architecture == "aarch64"

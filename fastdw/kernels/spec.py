@@ -165,11 +165,11 @@ def float_bits(value: float) -> int:
 
 
 def lanes_for(channels: int, machine: Machine) -> int:
-    """The widest vector that the channels fill: the machine's, or a half or a quarter of it; of fewer than 4 channels all."""
+    """The widest vector that the channels fill: the machine's, or a half or a quarter of it; of fewer than 4 all, or two of three."""
     lanes = machine.lanes
     while lanes > max(MIN_LANES, channels):
         lanes //= 2
-    return min(lanes, channels)
+    return 2 if channels == 3 and not machine.has_threes else min(lanes, channels)
 
 
 def extents_up_to(limit: int) -> list[int]:

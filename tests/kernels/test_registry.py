@@ -24,6 +24,7 @@ def test_every_kind_of_problem_has_a_kernel_and_every_kernel_a_tile():
 
 @pytest.mark.parametrize(("spec", "tile"), KERNEL_TILES, ids=tile_id)
 def test_tile(spec, tile):
+    n_checked = 0
     for number, case in enumerate(cases(spec, tile)):
         for one, keywords in ways(case, number):
             try:
@@ -32,6 +33,9 @@ def test_tile(spec, tile):
                 continue
             except TileNotOffered:
                 assert case.size == SMALLER, f"{one} is not offered the tile"
+            else:
+                n_checked += 1
+    assert n_checked, "no case has this tile"
 
 
 def ways(case: Case, number: int) -> Iterator[tuple[Case, dict]]:
