@@ -8,13 +8,13 @@ they are. Each round begins with another contestant.
 
 from __future__ import annotations
 
-import gc
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
+
+from fastdw.tuning.timing import collection_paused
 
 SAMPLE_SECONDS = 1e-3
 WARM_SECONDS = 0.1
@@ -60,7 +60,7 @@ def measure(calls: dict[str, Call], seconds: float, threads: int = 1) -> dict[st
     """Times the functions of a dictionary for about `seconds` in all; the same number of samples for each, so that they pair up."""
     names = list(calls)
     found: dict[str, list[float]] = {name: [] for name in names}
-    with _no_garbage_collection():
+    with collection_paused():
         counts = {name: _calls_per_sample(calls[name], threads) for name in names}
         end = time.perf_counter() + seconds
         rounds = 0
@@ -99,15 +99,3 @@ def _calls_per_sample(call: Call, threads: int) -> int:
     while (elapsed := count * min(_sample(call, count) for _ in range(3))) < SAMPLE_SECONDS:
         count = max(count + 1, math.ceil(1.1 * count * SAMPLE_SECONDS / elapsed))
     return count
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    was_enabled = gc.isenabled()
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

@@ -3,7 +3,7 @@
     python -m bench.waiting
 
 A pointwise layer of 28x28x64 to 96 channels on two threads, prepared. Processor time: of this process, over a sleep right after a
-call. Beside another: the same calls while another process, a plain loop, keeps one core busy. Medians.
+call. Beside another: the same calls while another process, a plain loop, keeps one core busy. Means of two seconds of calls.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 
-CALLS, SLEEPS, SLEEP_SECONDS = 300, 12, 0.05
+CALL_SECONDS, SLEEPS, SLEEP_SECONDS = 2.0, 12, 0.05
 SETTINGS = (
     {"NUMBA_THREADING_LAYER": "omp"},
     {"NUMBA_THREADING_LAYER": "omp", "OMP_WAIT_POLICY": "active"},
@@ -48,13 +48,12 @@ def figures() -> dict[str, float]:
 
 
 def calls(layer, x, out) -> float:
-    """The median of many calls in a row."""
-    seconds = []
-    for _ in range(CALLS):
-        start = time.perf_counter()
+    """The mean of calls in a row, over many time slices of the system."""
+    seconds, end = [], time.perf_counter() + CALL_SECONDS
+    while (start := time.perf_counter()) < end:
         layer(x, out)
         seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds)
+    return statistics.mean(seconds)
 
 
 def processor_time_of_a_sleep(layer, x, out) -> float:

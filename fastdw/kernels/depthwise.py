@@ -39,7 +39,7 @@ from fastdw.tile import Context, TileShape, last_taps, load_row, load_taps, load
 
 MAX_TAPS = 7  # filter columns that one tile takes at once
 FEW_VECS = 2  # more spill where a filter row takes several chunks, or without a fused multiply-add
-WIDE_TAPS = 5
+WIDE_TAPS = 5  # from here on loads cost beside the multiply-adds; with more, tiles of one row come first
 MAX_STRIDE = 2
 
 CONTEXT = Context(
