@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -34,7 +35,7 @@ class Prepared:
         raise TypeError(f"{type(self).__name__}: got pickled; a prepared layer belongs to its process: prepare it there")
 
 
-class PreparedCall(Prepared):
+class PreparedCall(Prepared, ABC):
     """layer(x, out=None, residual=None). Safe to call from several threads at once."""
 
     def __init__(self, x_shape: tuple[int, ...], out_shape: tuple[int, ...], takes_residual: bool):
@@ -46,9 +47,9 @@ class PreparedCall(Prepared):
         self._is_usual, self._expected_address = arrays.usual(), self._expected.ctypes.data
         self._bound: dict[tuple, Any] = {}  # for other strides than usual
 
+    @abstractmethod
     def _bind(self, x: Strided, residual: Strided | None, out: Strided | None) -> Callable[..., np.ndarray]:
         """Machine code for some strides: called with x, residual and out."""
-        raise NotImplementedError
 
     def _call_any(self, x: Any, out: Any, residual: Any) -> np.ndarray:
         """Other strides than those prepared for, other arrays than NumPy's, a residual, or a mistake."""

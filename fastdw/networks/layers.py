@@ -6,6 +6,7 @@ for inputs of known shapes. A new kind of layer, a fused block too, is a new cla
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import prod
@@ -24,7 +25,7 @@ Call = Callable[..., Any]
 
 
 @dataclass(frozen=True, eq=False)
-class Layer:
+class Layer(ABC):
     """output = kind(*inputs). The output goes by the name of the layer, the input of the network by `graph.INPUT`."""
 
     kind: ClassVar[str]
@@ -39,9 +40,9 @@ class Layer:
     def multiply_adds(self, *input_shapes: Shape) -> int:
         return 0
 
+    @abstractmethod
     def prepare(self, threads: int | None, *input_shapes: Shape) -> Call:
         """A call for inputs of these shapes: call(*inputs, out=array)."""
-        raise NotImplementedError
 
 
 def with_plan(call: Call, layer: Any) -> Call:
@@ -56,8 +57,9 @@ def with_plan(call: Call, layer: Any) -> Call:
 class NumpyLayer(Layer):
     """A layer that NumPy computes: `run`, unless `prepare` finds that a task can."""
 
+    @abstractmethod
     def run(self, *inputs: np.ndarray, out: np.ndarray) -> None:
-        raise NotImplementedError
+        """out = the layer of the inputs."""
 
     def prepare(self, threads: int | None, *input_shapes: Shape) -> Call:
         return self.run

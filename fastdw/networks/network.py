@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import prod
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 
 from fastdw import arguments, forks
+from fastdw.call import refuse_overlap
+from fastdw.gather import check_writable
 from fastdw.networks import blocks
 from fastdw.networks.arranging import Reshape
 from fastdw.networks.buffers import Lifetime, place
@@ -132,27 +133,19 @@ class Network:
 
     def _bind(self, x: np.ndarray, out: np.ndarray | None) -> dict[str, np.ndarray]:
         """The array of every value of one call."""
-        x = checked("x", x, self.input_shape)
+        x = arguments.array(x, "x")
+        if x.shape != self.input_shape:
+            raise arguments.error("x", f"shape {x.shape}", f"{self.input_shape}")
         if out is None:
             out = aligned_empty(self.output_shape)
         else:
-            out = checked("out", out, self.output_shape)
-            if not out.flags.writeable:
-                raise arguments.error("out", "a read-only array", "a writeable one")
-            if np.may_share_memory(x, out):
-                raise arguments.error("out", "memory that overlaps x", "memory of its own")
+            check_writable(out, self.output_shape)
+            refuse_overlap(out, x=x)
         return {**self._values, INPUT: x, self._output: out}
 
     def __repr__(self) -> str:
         shapes = f"{self.input_shape} -> {self.output_shape}"
         return f"<Network {self.name}: {shapes}, {len(self.layers)} layers, {self.multiply_adds:,} multiply-adds>"
-
-
-def checked(name: str, array: Any, shape: Shape) -> np.ndarray:
-    array = arguments.array(array, name)
-    if array.shape != shape:
-        raise arguments.error(name, f"shape {array.shape}", f"{shape}")
-    return array
 
 
 def plan_layer(graph: Graph, layer: Layer, threads: int | None) -> PlannedLayer:

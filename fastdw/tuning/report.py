@@ -93,7 +93,7 @@ class TuningReport:
         for network in self.networks:
             threads = f"{network.threads} thread{'s' * (network.threads > 1)}"
             before, after = 1e3 * network.before.median, 1e3 * network.after.median
-            lines.append(f"{network.name}, {threads}: {before:.3f} ms before, {after:.3f} ms after, {network.ratio:.3f} times faster")
+            lines.append(f"{network.name}, {threads}: {before:.3f} ms before, {after:.3f} ms after, gain {network.ratio:.3f} by pairs")
         lines.append(f"{self.seconds:.1f} s in all, {self.compiled} kernels compiled in {self.compile_seconds:.1f} s")
         faults = [fault for row in self.rows for fault in row.faults]
         lines += [f"warning: {fault}" for fault in faults]

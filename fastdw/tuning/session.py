@@ -108,7 +108,7 @@ class Session:
                 self.measure_peaks()
                 self.worker.count()
                 self.begun, self.compiled_before = self.clock(), self.worker.compile_seconds
-                self.tune(wanted, reserve=SECOND_SHARE + (NETWORK_SHARE if network else 0.0))
+                self.tune(wanted, reserve=NETWORK_SHARE if network else 0.0)
                 self.look_again()
                 self.measure_peaks()
                 if max(self.settings.threads) > 1 and self.worker.call("usual_spread") < trial.WELL_SPREAD:
@@ -130,17 +130,17 @@ class Session:
             self.report.peak_flops[threads] = max(self.report.peak_flops.get(threads, 0.0), self.worker.call("peak", threads=threads))
 
     def tune(self, wanted: Sequence[tuple[Problem, int, int]], reserve: float) -> None:
-        """Each problem gets an even share of what is left, less what problems have taken beyond the time they were given."""
-        reserved = reserve * self.settings.budget_seconds
-        beyond = [0.0]
+        """Each problem gets an even share of what is left, less what problems have taken beyond the time they were given. Where
+        that is used up, the rest may take a little from the second look."""
+        budget, beyond = self.settings.budget_seconds, [0.0]
         for index, (problem, threads, count) in enumerate(wanted):
-            left = self.seconds_left() - reserved
+            left = self.seconds_left() - reserve * budget
             if left <= 0:
                 break
-            share = left / (len(wanted) - index)
+            share = max(left - SECOND_SHARE * budget, LEAST_SHARE * left) / (len(wanted) - index)
             given = max(LEAST_SHARE * share, share - statistics.fmean(beyond))
             row = self.tune_one(problem, threads, count, given)
-            beyond.append(max(0.0, left - (self.seconds_left() - reserved) - given))
+            beyond.append(max(0.0, left - (self.seconds_left() - reserve * budget) - given))
             self.report.rows.append(row)
             if row.entry:
                 self.keep(row.entry)

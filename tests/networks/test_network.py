@@ -151,12 +151,21 @@ def test_wrong_outputs(network):
     x = value(1, 8, 8, 3)
     read_only = np.zeros((2, 3), np.float32)
     read_only.flags.writeable = False
-    with pytest.raises(ValueError, match=r"^out: got a read-only array; expected a writeable one"):
+    with pytest.raises(ValueError, match=r"^out: got a read-only array; expected a writable one"):
         network(x, read_only)
     with pytest.raises(ValueError, match=r"^out: got shape \(3, 2\); expected \(2, 3\)"):
         network(x, np.zeros((3, 2), np.float32))
-    with pytest.raises(ValueError, match=r"^out: got memory that overlaps x; expected memory of its own"):
+    with pytest.raises(ValueError, match=r"^out: got an array that overlaps x; expected memory of its own"):
         network(x, x.reshape(-1)[3:9].reshape(2, 3))
+
+
+def test_an_output_between_the_elements_of_the_input(network):
+    x = value(1, 8, 8, 3)
+    expected, both = network(x), np.zeros((1, 8, 8, 6), np.float32)
+    strided, out = both[..., :3], both[0, 0, :2, 3:]
+    strided[...] = x
+    assert network(strided, out) is out
+    assert np.array_equal(out, expected)
 
 
 def test_a_call_that_failed_leaves_the_network_usable(network):

@@ -126,7 +126,7 @@ def test_a_run_finds_keeps_and_tells(path):
     text = str(report)
     for layer in LAYERS:
         assert short(layer) in text
-    assert "2.000 ms before, 1.000 ms after, 2.000 times faster" in text
+    assert "2.000 ms before, 1.000 ms after, gain 2.000 by pairs" in text
     assert str(path) in text
     assert path.with_suffix(".trials.jsonl").read_text().count('"status": "correct"') > 20
     fastdw.use_profile(None)
