@@ -16,7 +16,7 @@ BEGIN, END = "<!-- table: python docs/accuracy report -->", "<!-- end of the tab
 
 
 def write_report(results: list[dict], page: Path) -> None:
-    lines, decoupled, points = header(), [], {}
+    lines, pairs, decoupled, points = header(), paired_header(), decoupled_header(), {}
     for name, make in TASKS.items():
         task = make()
         rows = [row for row in results if row["task"] == name]
@@ -28,8 +28,9 @@ def write_report(results: list[dict], page: Path) -> None:
             counted = design.cost(task)
             lines.append(table_row(task, design, counted, accuracies, microseconds[design.name]))
             points.setdefault(name, []).append((design, counted, accuracies))
+        pairs += paired_rows(task, rows)
         decoupled += decoupled_rows(task, [row for row in rows if "decoupled" in row])
-    text = "\n".join([*lines, "", *decoupled_header(), *decoupled])
+    text = "\n".join([*lines, "", *pairs, "", *decoupled])
     before, _, rest = page.read_text().partition(BEGIN)
     page.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}")
     plot(points, page.with_suffix(".svg"))
@@ -48,6 +49,34 @@ def table_row(task: Task, design: Design, counted, accuracies: list[float], micr
     spread = f"{min(accuracies):.2f} to {max(accuracies):.2f}"
     numbers = f"{counted.parameters:,} | {counted.multiplications:,} | {len(accuracies)} | {found} | {spread} | {microseconds:.0f}"
     return f"| {task.name} | {design.name} | {channels} | {numbers} |"
+
+
+def paired_header() -> list[str]:
+    return [
+        "| task | network | against regular, points | against separable, points |",
+        "|---|---|---:|---:|",
+    ]
+
+
+def paired_rows(task: Task, results: list[dict]) -> list[str]:
+    """Differences seed by seed: the networks of a seed share their halves of the data."""
+    accuracies = {
+        design.name: {row["seed"]: 100 * row["accuracy"] for row in results if row["design"] == design.name} for design in designs(task)
+    }
+    regular, separable = designs(task)[:2]
+    rows = []
+    for name, found in accuracies.items():
+        against = [
+            difference(np.array([found[seed] - accuracies[other.name][seed] for seed in sorted(found)])) if name != other.name else ""
+            for other in (regular, separable)
+        ]
+        rows.append(f"| {task.name} | {name} | {' | '.join(against)} |")
+    return rows
+
+
+def difference(points: np.ndarray) -> str:
+    """The mean, and from the worst to the best."""
+    return f"{points.mean():+.2f} ({points.min():+.2f} to {points.max():+.2f})"
 
 
 def decoupled_header() -> list[str]:
@@ -73,10 +102,9 @@ def decoupled_rows(task: Task, results: list[dict]) -> list[str]:
         total = whole.multiplications - sum(part.multiplications for part in whole.parts[1:4]) + share
         found = accuracies[:, terms - 1]
         loss = found - accuracies[:, -1]
-        spread = f"{loss.mean():+.2f} ({loss.min():+.2f} to {loss.max():+.2f})"
         error = errors[:, terms - 1].mean() / 100
         counted = f"{total:,} | {total / whole.multiplications:.2f}"
-        rows.append(f"| {task.name} | {terms} | {error:.3f} | {counted} | {found.mean():.2f} | {spread} |")
+        rows.append(f"| {task.name} | {terms} | {error:.3f} | {counted} | {found.mean():.2f} | {difference(loss)} |")
     return rows
 
 
