@@ -17,7 +17,7 @@ from fastdw import jit
 from fastdw.arrays import ArrayAddress, address_of
 from fastdw.call import SELF, Step
 from fastdw.packing import ALIGNMENT
-from fastdw.thread_pool import narrow, on_threads, widen
+from fastdw.thread_pool import narrow, on_threads, started_layer, widen
 from fastdw.tile import arrive, arrived, call, give_way, pause, peek, poke, take
 
 PATIENCE = 5000  # pauses before a thread that waits gives way to others
@@ -170,6 +170,13 @@ def _serial_entry() -> Callable[..., int]:
 @cache
 def _parallel_entry() -> Callable[..., int]:
     return jit.entry_point(_parallel, SIGNATURE, parallel=True)
+
+
+def load_all() -> None:
+    """Compile, or load, what programs need beside their kernels."""
+    _serial_entry()
+    if started_layer():
+        _parallel_entry()
 
 
 def _on_threads(*arguments) -> int:

@@ -19,6 +19,7 @@ from fastdw.profile import Profile
 from fastdw.tuning.shapes import problem
 
 LAYER = "depthwise 14x14x32"
+BLOCK = f"{LAYER}\npointwise 14x14x32 out=32"
 CALL = """
 import sys
 import numpy as np
@@ -27,6 +28,8 @@ x, weight = np.ones((1, 14, 14, 32), np.float32), np.ones((3, 3, 32), np.float32
 try:
     for threads in (1, 2):
         assert fastdw.depthwise_conv2d(x, weight, padding="same", threads=threads)[0, 0, 0, 0] == 4
+        y = fastdw.separable_conv2d(x, weight, np.ones((32, 32), np.float32), padding="same", threads=threads)
+        assert y[0, 0, 0, 0] == 4 * 32
 except RuntimeError as error:
     sys.exit(f"{type(error).__name__}: {error}")
 from fastdw import jit
@@ -118,7 +121,7 @@ def python(code: str, cache: Path, *arguments: str, **more: str) -> subprocess.C
 
 def test_calls_compile_nothing_and_warmup_makes_them_run(tmp_path):
     shapes, cache = tmp_path / "shapes.txt", tmp_path / "cache"
-    shapes.write_text(LAYER)
+    shapes.write_text(BLOCK)
     refused = python(CALL, cache)
     assert refused.returncode == 1
     assert refused.stderr.count("\n") == 1
@@ -130,7 +133,7 @@ def test_calls_compile_nothing_and_warmup_makes_them_run(tmp_path):
     assert again.returncode == 0, again.stderr
     nothing_left = python("", cache, "-m", "fastdw", "warmup", "--shapes", str(shapes))
     assert nothing_left.stdout.startswith("0 kernels compiled")
-    other_layer = python("", cache, "-m", "fastdw", "explain", "pointwise", "7x7x16", "out=32")
+    other_layer = python("", cache, "-m", "fastdw", "explain", "conv", "7x7x16", "out=32")
     assert "compiled  on first use" in other_layer.stdout, other_layer.stderr
 
 

@@ -21,13 +21,14 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def warmup(options: argparse.Namespace) -> None:
-    from fastdw import jit, kernel_cache, launch
+    from fastdw import jit, kernel_cache, launch, program
     from fastdw.tuning.tuner import thread_counts
 
     os.environ.pop("FASTDW_NO_COMPILE", None)  # compiling is what was asked for
     what = target(options)
     start = perf_counter()
     launch.load_all()
+    program.load_all()
     for threads in thread_counts(options.threads):
         prepare(what, threads)
     compiled = len(jit.compilations())
