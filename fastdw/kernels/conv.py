@@ -2,24 +2,40 @@
 
 A tile holds `pixels` neighbouring outputs of one row. Where the tile lies inside the image and pixels follow each other
 without a gap, one filter row is a single run of kernel_w * channels inputs; elsewhere it is taken tap by tap, and a
-tap that falls outside the image for some of the pixels reads zeros for these through a pointer select.
+tap that falls outside the image for some of the pixels reads zeros for these through a pointer select. Where taps have few
+channels and the image few columns, that select would be most of the work: a task copies its rows of the image into a strip on
+its stack first, with zeros at both ends, and all tiles lie inside.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fastdw.jit import Task
-from fastdw.kernels.blocks import block_start, count_blocks
+from fastdw.jit import Inlined, Task
+from fastdw.kernels.blocks import block_start, count_blocks, largest_block
 from fastdw.kernels.epilogue import EPILOGUE, epilogue_fields, finish
 from fastdw.kernels.panels import PANEL_FIELDS, best_panel_shape, panel_blockings, panel_fields, panel_shapes
-from fastdw.kernels.spec import Blocking, KernelSpec, Layout, Plan
+from fastdw.kernels.spec import Blocking, KernelSpec, Layout, Plan, extents_up_to
 from fastdw.machine import Machine
 from fastdw.packing import BLANK_ADDRESS
-from fastdw.problem import CONV, Problem
-from fastdw.tile import Context, TileShape, load_row, outer_fma, outer_fma_clipped, outer_fma_deep, view, zeros
+from fastdw.problem import CONV, Problem, span
+from fastdw.tile import (
+    SCRATCH_BYTES,
+    Context,
+    TileShape,
+    load_row,
+    outer_fma,
+    outer_fma_clipped,
+    outer_fma_deep,
+    scratch,
+    store,
+    view,
+    zeros,
+)
 
 MAX_PIXELS = 7
+FLOAT = TileShape(1, 1, 1, 1)
+FEW_CHANNELS, FEW_TILES = 8, 2  # where strips pay: the channels of a tap, and the tiles in a row
 
 CONTEXT = Context(
     *EPILOGUE,
@@ -44,7 +60,23 @@ CONTEXT = Context(
     "x_row",
     "x_col",
     "row_blocks",
+    "strip_cols",  # of the rows with zeros at both ends; 0 where the image is read in place
 )
+
+
+@Inlined
+def copy_rows(shape, c, x_image, row_begin, row_end):
+    """The rows of the image under output rows, copied into the strip; where row 0 of the image would lie."""
+    strip = scratch(shape)
+    length, left, width = c.strip_cols * c.depth, c.left * c.depth, c.width * c.depth
+    first = max(0, row_begin * c.stride_row - c.top)
+    end = min(c.height, (row_end - 1) * c.stride_row - c.top + (c.kernel_rows - 1) * c.dilation_row + 1)
+    to = strip
+    for row in range(first, end):
+        for at in range(-left, length - left):
+            store(load_row(FLOAT, x_image + row * c.x_row + 4 * at if at >= 0 and at < width else c.blank, 0), to, 0, 0, 0)
+            to += 4
+    return strip - 4 * first * length
 
 
 @Task
@@ -58,7 +90,12 @@ def conv(shape, context, index):
     residual_image = c.residual + image * c.residual_image
     row_begin = block_start(row_block, c.row_blocks, c.rows, shape.rows)
     row_end = block_start(row_block + 1, c.row_blocks, c.rows, shape.rows)
-    pixel_step = c.stride_col * c.x_col
+    x_col, x_row_step, left, width = c.x_col, c.x_row, c.left, c.width
+    if c.strip_cols > 0:
+        x_col, left, width = 4 * c.depth, 0, c.strip_cols
+        x_row_step = x_col * width
+        x_image = copy_rows(shape, c, x_image, row_begin, row_end)
+    pixel_step = c.stride_col * x_col
     last_tap = (shape.pixels - 1) * c.stride_col + (c.kernel_cols - 1) * c.dilation_col
     for panel in range(c.panels * panel_block // c.panel_blocks, c.panels * (panel_block + 1) // c.panel_blocks):
         n = min(panel * shape.width, c.last_panel)
@@ -67,8 +104,8 @@ def conv(shape, context, index):
             first_row = row * c.stride_row - c.top
             for tile in range(0, c.cols, shape.pixels):
                 col = min(tile, c.cols - shape.pixels)
-                first_col = col * c.stride_col - c.left
-                inside = first_col >= 0 and first_col + last_tap < c.width
+                first_col = col * c.stride_col - left
+                inside = first_col >= 0 and first_col + last_tap < width
                 weight = panel_weight
                 acc = zeros(shape)
                 for r in range(c.kernel_rows):
@@ -77,7 +114,7 @@ def conv(shape, context, index):
                         weight += c.kernel_cols * c.depth * c.weight_depth
                     elif inside:
                         for run in range(c.runs):
-                            x = x_image + x_row * c.x_row + (first_col + run * c.dilation_col) * c.x_col
+                            x = x_image + x_row * x_row_step + (first_col + run * c.dilation_col) * x_col
                             for _ in range(c.run_length // shape.depth):
                                 acc = outer_fma_deep(shape, acc, x, pixel_step, weight, c.weight_depth, c.weight_last)
                                 x += 4 * shape.depth
@@ -88,11 +125,11 @@ def conv(shape, context, index):
                                 weight += c.weight_depth
                     else:
                         for s in range(c.kernel_cols):
-                            x_col = first_col + s * c.dilation_col
-                            x = x_image + x_row * c.x_row + x_col * c.x_col
+                            at = first_col + s * c.dilation_col
+                            x = x_image + x_row * x_row_step + at * x_col
                             for _ in range(c.depth):
                                 acc = outer_fma_clipped(
-                                    acc, x, pixel_step, load_row(shape, weight, c.weight_last), x_col, c.stride_col, c.width, c.blank
+                                    acc, x, pixel_step, load_row(shape, weight, c.weight_last), at, c.stride_col, width, c.blank
                                 )
                                 x += 4
                                 weight += c.weight_depth
@@ -108,11 +145,27 @@ def conv(shape, context, index):
                 )
 
 
+def strip_cols(problem: Problem, shape: TileShape) -> int:
+    """The columns of a strip; 0 where the image is read in place."""
+    left, right = problem.padding[1]
+    tiles = -(-problem.out_width // shape.pixels)
+    if problem.channels > FEW_CHANNELS or tiles > FEW_TILES or left == right == 0:
+        return 0
+    return max(left + problem.width, (problem.out_width - 1) * problem.stride[1] + span(problem.kernel[1], problem.dilation[1]))
+
+
+def strip_fits(problem: Problem, shape: TileShape, rows: int) -> bool:
+    """Whether the strip under so many rows of outputs fits the stack."""
+    strip_rows = (rows - 1) * problem.stride[0] + span(problem.kernel[0], problem.dilation[0])
+    return 4 * min(problem.height, strip_rows) * strip_cols(problem, shape) * problem.channels <= SCRATCH_BYTES
+
+
 def shapes(problem: Problem, machine: Machine) -> Iterator[TileShape]:
-    """Smaller than those of pointwise: more accumulators spill in the loops over clipped pixels."""
+    """Smaller than those of pointwise: more accumulators spill in the loops over clipped pixels. A narrow image is one tile wide."""
+    widest = min(problem.out_width, MAX_PIXELS)
     most = 16 if machine.is_lane_operand else 14 if machine.registers == 32 else 8
-    for shape in panel_shapes(problem.out_width, problem.out_channels, machine):
-        if shape.pixels <= MAX_PIXELS and shape.pixels * shape.vecs <= most:
+    for shape in panel_shapes({*extents_up_to(widest), widest}, problem.out_channels, machine):
+        if shape.pixels * shape.vecs <= most:
             yield shape
 
 
@@ -123,12 +176,16 @@ def blockings(problem: Problem, shape: TileShape) -> Iterator[Blocking]:
 def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape, Blocking]:
     shape = best_panel_shape([problem.out_width], shapes(problem, machine))
     rows = max(1, problem.out_height // (4 * threads)) if threads > 1 else problem.out_height
-    return shape, Blocking(min(rows, 8), problem.out_channels)
+    most = rows if strip_cols(problem, shape) and strip_fits(problem, shape, rows) else 8
+    return shape, Blocking(min(rows, most), problem.out_channels)
 
 
 def bind(plan: Plan, layout: Layout) -> tuple[dict[str, int], int]:
     p, shape = plan.problem, plan.shape
-    one_run = layout.x[2] == 4 * p.channels and p.dilation[1] == 1
+    is_dense = layout.x[2] == 4 * p.channels
+    one_run = is_dense and p.dilation[1] == 1
+    row_blocks = count_blocks(p.out_height, 1, plan.blocking.rows)
+    is_copied = is_dense and strip_fits(p, shape, largest_block(p.out_height, row_blocks, 1))
     fields = epilogue_fields(plan, layout) | panel_fields(p.out_channels, shape, layout, plan.blocking.channels)
     fields |= {
         "blank": BLANK_ADDRESS,
@@ -150,9 +207,10 @@ def bind(plan: Plan, layout: Layout) -> tuple[dict[str, int], int]:
         "x_image": layout.x[0],
         "x_row": layout.x[1],
         "x_col": layout.x[2],
-        "row_blocks": count_blocks(p.out_height, 1, plan.blocking.rows),
+        "row_blocks": row_blocks,
+        "strip_cols": strip_cols(p, shape) if is_copied else 0,
     }
-    return fields, p.batch * fields["row_blocks"] * fields["panel_blocks"]
+    return fields, p.batch * row_blocks * fields["panel_blocks"]
 
 
 SPEC = KernelSpec(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 
-from fastdw.kernels.spec import Blocking, Layout, extents_up_to, lanes_for
+from fastdw.kernels.spec import Blocking, Layout, lanes_for
 from fastdw.machine import Machine
 from fastdw.packing import Panels
 from fastdw.tile import TileShape
@@ -60,12 +60,12 @@ def panel_fields(columns: int, shape: TileShape, layout: Layout, channels_a_task
     }
 
 
-def panel_shapes(pixels: int, columns: int, machine: Machine) -> Iterator[TileShape]:
-    """Every tile that fits the registers: accumulators, a row of the panel, what is multiplied with it, and a product where it
-    is not fused. That is one number broadcast, or where a lane can be a factor a vector of input channels of each pixel."""
+def panel_shapes(extents: Iterable[int], columns: int, machine: Machine) -> Iterator[TileShape]:
+    """Every tile of so many pixels that fits the registers: accumulators, a row of the panel, what is multiplied with it, and a product
+    where it is not fused. That is one number broadcast, or where a lane can be a factor a vector of input channels of each pixel."""
     panels = panels_for(columns, machine)
     depth = machine.lanes if machine.is_lane_operand else 1
-    for extent in reversed(extents_up_to(pixels)):
+    for extent in sorted(extents, reverse=True):
         factors = (extent if depth > 1 else 1) + (0 if machine.is_fused else 1)
         if extent * panels.vecs + panels.vecs + factors <= machine.registers:
             yield TileShape(1, extent, panels.vecs, panels.lanes, depth=depth)

@@ -18,7 +18,7 @@ from fastdw.jit import Task
 from fastdw.kernels.blocks import block_start, count_blocks
 from fastdw.kernels.epilogue import EPILOGUE, epilogue_fields, finish
 from fastdw.kernels.panels import PANEL_FIELDS, best_panel_shape, panel_blockings, panel_fields, panel_shapes
-from fastdw.kernels.spec import Blocking, KernelSpec, Layout, Plan
+from fastdw.kernels.spec import Blocking, KernelSpec, Layout, Plan, extents_up_to
 from fastdw.machine import Machine
 from fastdw.packing import Panels
 from fastdw.problem import POINTWISE, Problem
@@ -73,7 +73,7 @@ def pointwise(shape, context, index):
 
 
 def shapes(problem: Problem, machine: Machine) -> Iterator[TileShape]:
-    return panel_shapes(problem.width, problem.out_channels, machine)
+    return panel_shapes(extents_up_to(problem.width), problem.out_channels, machine)
 
 
 def blockings(problem: Problem, shape: TileShape) -> Iterator[Blocking]:
