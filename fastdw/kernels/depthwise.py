@@ -29,8 +29,8 @@ from fastdw.kernels.phases import (
     most_outputs,
     phase_addresses,
     phase_fields,
+    phase_outputs,
     phases,
-    task_phase,
 )
 from fastdw.kernels.spec import Blocking, KernelSpec, Layout, Plan, lanes_for
 from fastdw.machine import Machine
@@ -60,13 +60,11 @@ def depthwise(shape, context, index):
     index //= c.channel_blocks
     row_block = index % c.row_blocks
     index //= c.row_blocks
-    image, row_phase, col_phase, rows, cols = task_phase(c, index)
-    x_image, out_image, residual_image = phase_addresses(c, image, row_phase, col_phase)
+    row_phase = index % c.row_phases
+    image = index // c.row_phases
+    rows = phase_outputs(c.rows, row_phase, c.row_phases)
     top = grid_before(row_phase * c.stride_row - c.top, c.dilation_row)
-    left = grid_before(col_phase * c.stride_col - c.left, c.dilation_col)
     height = grid_before(row_phase * c.stride_row - c.top - c.height, c.dilation_row) - top
-    width = grid_before(col_phase * c.stride_col - c.left - c.width, c.dilation_col) - left
-    x_image += top * c.grid_row + left * c.grid_col
     row_end = block_start(row_block + 1, c.row_blocks, rows, shape.rows)
     begin = block_start(channel_block, c.channel_blocks, c.channels, shape.width)
     end = block_start(channel_block + 1, c.channel_blocks, c.channels, shape.width)
@@ -78,48 +76,54 @@ def depthwise(shape, context, index):
         row = min(tile_row, row_end - shape.rows)
         x_row = row * c.grid_stride_row - top
         rows_inside = x_row >= 0 and x_row + c.kernel_rows - 1 + window_rows <= height
-        for tile_col in range(0, cols, shape.cols):
-            col = min(tile_col, cols - shape.cols)
-            x_col = col * shape.stride - left
-            inside = rows_inside and x_col >= 0 and x_col + window_cols <= width
-            x_tile = x_image + x_row * c.grid_row + x_col * c.grid_col
-            out = out_image + row * c.out_row + col * c.out_col
-            residual = residual_image + row * c.residual_row + col * c.residual_col
-            for tile_n in range(begin, end, shape.width):
-                n = min(tile_n, end - shape.width)
-                x = x_tile + 4 * n
-                weight = c.weight + 4 * n
-                acc = zeros(shape)
-                if inside:
-                    for _ in range(c.kernel_rows):
-                        for q in range(0, whole_taps, shape.taps):
-                            window = load_window(shape, x + q * c.grid_col, row_step, c.grid_col)
-                            acc = slide_fma(shape, acc, window, load_taps(shape, weight + q * c.weight_col, c.weight_col))
-                        window = load_window(rest, x + whole_taps * c.grid_col, row_step, c.grid_col)
-                        acc = slide_fma(rest, acc, window, load_taps(rest, weight + whole_taps * c.weight_col, c.weight_col))
-                        x += c.grid_row
-                        weight += c.weight_row
-                else:
-                    for r in range(c.kernel_rows):
-                        first = x_row + r
-                        if first + window_rows > 0 and first < height:
+        for col_phase in range(c.col_phases):
+            x_image, out_image, residual_image = phase_addresses(c, image, row_phase, col_phase)
+            cols = phase_outputs(c.cols, col_phase, c.col_phases)
+            left = grid_before(col_phase * c.stride_col - c.left, c.dilation_col)
+            width = grid_before(col_phase * c.stride_col - c.left - c.width, c.dilation_col) - left
+            x_image += top * c.grid_row + left * c.grid_col
+            for tile_col in range(0, cols, shape.cols):
+                col = min(tile_col, cols - shape.cols)
+                x_col = col * shape.stride - left
+                inside = rows_inside and x_col >= 0 and x_col + window_cols <= width
+                x_tile = x_image + x_row * c.grid_row + x_col * c.grid_col
+                out = out_image + row * c.out_row + col * c.out_col
+                residual = residual_image + row * c.residual_row + col * c.residual_col
+                for tile_n in range(begin, end, shape.width):
+                    n = min(tile_n, end - shape.width)
+                    x = x_tile + 4 * n
+                    weight = c.weight + 4 * n
+                    acc = zeros(shape)
+                    if inside:
+                        for _ in range(c.kernel_rows):
                             for q in range(0, whole_taps, shape.taps):
-                                first_col = x_col + q
-                                if shape.rest == 0 or (first_col + chunk_cols > 0 and first_col < width):  # else beside the image
-                                    at = x + q * c.grid_col
-                                    window = load_window_clipped(
-                                        shape, at, row_step, c.grid_col, first, c.grid_stride_row, height, first_col, width, c.blank
-                                    )
-                                    acc = slide_fma(shape, acc, window, load_taps(shape, weight + q * c.weight_col, c.weight_col))
-                            at, first_col = x + whole_taps * c.grid_col, x_col + whole_taps
-                            window = load_window_clipped(
-                                rest, at, row_step, c.grid_col, first, c.grid_stride_row, height, first_col, width, c.blank
-                            )
+                                window = load_window(shape, x + q * c.grid_col, row_step, c.grid_col)
+                                acc = slide_fma(shape, acc, window, load_taps(shape, weight + q * c.weight_col, c.weight_col))
+                            window = load_window(rest, x + whole_taps * c.grid_col, row_step, c.grid_col)
                             acc = slide_fma(rest, acc, window, load_taps(rest, weight + whole_taps * c.weight_col, c.weight_col))
-                        x += c.grid_row
-                        weight += c.weight_row
-                bias = load_row(shape, c.bias + n * c.bias_channel, shape.last_vec)
-                finish(shape, acc, bias, c, shape.last_vec, residual + 4 * n, out + 4 * n)
+                            x += c.grid_row
+                            weight += c.weight_row
+                    else:
+                        for r in range(c.kernel_rows):
+                            first = x_row + r
+                            if first + window_rows > 0 and first < height:
+                                for q in range(0, whole_taps, shape.taps):
+                                    first_col = x_col + q
+                                    if shape.rest == 0 or (first_col + chunk_cols > 0 and first_col < width):  # else beside the image
+                                        at = x + q * c.grid_col
+                                        window = load_window_clipped(
+                                            shape, at, row_step, c.grid_col, first, c.grid_stride_row, height, first_col, width, c.blank
+                                        )
+                                        acc = slide_fma(shape, acc, window, load_taps(shape, weight + q * c.weight_col, c.weight_col))
+                                at, first_col = x + whole_taps * c.grid_col, x_col + whole_taps
+                                window = load_window_clipped(
+                                    rest, at, row_step, c.grid_col, first, c.grid_stride_row, height, first_col, width, c.blank
+                                )
+                                acc = slide_fma(rest, acc, window, load_taps(rest, weight + whole_taps * c.weight_col, c.weight_col))
+                            x += c.grid_row
+                            weight += c.weight_row
+                    bias = load_row(shape, c.bias + n * c.bias_channel, shape.last_vec)
+                    finish(shape, acc, bias, c, shape.last_vec, residual + 4 * n, out + 4 * n)
 
 
 def refuses(problem: Problem, machine: Machine) -> str | None:
@@ -138,7 +142,8 @@ TILES = (
     *((1, 4, 4), (1, 2, 4), (1, 1, 4)),
 )
 PAIRED = 2.0  # in-order cores: what tiles of several vectors cost, whose neighbours are loaded in pairs
-DILATED = 1.2  # what several rows of few columns cost where pixels lie apart
+DILATED = 1.2  # where pixels lie apart: what several rows of few columns cost; and tiles of several vectors, or, of crowded pixels, of few
+SET_BYTES = 4 << 10  # pixels so far apart share sets of the first cache
 TOLERANCE = 1.1  # the first tile within this of the least cost is taken
 
 
@@ -224,9 +229,12 @@ def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape,
 def choose_from(shapes: Iterable[TileShape], problem: Problem, machine: Machine, threads: int) -> tuple[TileShape, Blocking]:
     is_dilated = max(problem.dilation) > 1
 
+    is_crowded = 4 * problem.channels * problem.dilation[1] % SET_BYTES == 0
+
     def factor(shape: TileShape) -> float:
-        if is_dilated and shape.rows > 1 and shape.cols < 4:
-            return DILATED
+        if is_dilated:
+            is_wide = shape.vecs > FEW_VECS
+            return (DILATED if shape.rows > 1 and shape.cols < 4 else 1) * (DILATED if is_wide != is_crowded else 1)
         return PAIRED if machine.is_in_order and shape.vecs > 1 else 1
 
     if problem.kernel[1] > WIDE_TAPS:  # a row of outputs shares most of a wide window
@@ -236,13 +244,14 @@ def choose_from(shapes: Iterable[TileShape], problem: Problem, machine: Machine,
     shape = next(shape for shape in costs if costs[shape] <= tolerance * min(costs.values()))
     rows = most_outputs(problem, 0)
     if threads > 1:
-        rows = max(shape.rows, rows // max(1, 4 * threads // (phases(problem, 0) * phases(problem, 1))))
+        rows = max(shape.rows, rows // max(1, 4 * threads // phases(problem, 0)))
     width = -(-problem.width // problem.dilation[1])
     pixels = problem.kernel[0] * (width + problem.kernel[1] - 1)  # the rows under one row of tiles stay in L1
     fitting = (machine.l1_bytes or 32 << 10) * 3 // 4 // (4 * pixels)
     least = 32 if is_dilated else 8  # vectors of a pixel, which are the only neighbours where pixels lie apart
     channels = max(least * shape.lanes, 1 << fitting.bit_length() - 1 if fitting else 1)
-    if problem.kernel[0] == 1:  # no row is read twice, and memory is fastest in order
+    is_large = problem.bytes_moved > 2 * (machine.l2_bytes or 1 << 20) and problem.kernel[1] < WIDE_TAPS
+    if problem.kernel[0] == 1 or is_large:  # no row is read twice, or memory is what it waits for, which is fastest in order
         channels = problem.out_channels
     return shape, Blocking(rows, min(problem.out_channels, channels))
 
@@ -253,7 +262,7 @@ def bind(plan: Plan, layout: Layout) -> tuple[dict[str, int], int]:
     channel_blocks = count_blocks(p.channels, shape.width, plan.blocking.channels)
     own = {"whole_taps": p.kernel[1] - shape.rest, "row_blocks": row_blocks, "channel_blocks": channel_blocks}
     fields = phase_fields(plan, layout) | own
-    return fields, p.batch * phases(p, 0) * phases(p, 1) * row_blocks * channel_blocks
+    return fields, p.batch * phases(p, 0) * row_blocks * channel_blocks
 
 
 SPEC = KernelSpec(

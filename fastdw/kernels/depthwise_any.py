@@ -29,8 +29,8 @@ from fastdw.kernels.phases import (
     most_outputs,
     phase_addresses,
     phase_fields,
+    phase_outputs,
     phases,
-    task_phase,
 )
 from fastdw.kernels.spec import MIN_LANES, Blocking, KernelSpec, Layout, Plan, lanes_for
 from fastdw.machine import Machine
@@ -80,7 +80,12 @@ def depthwise_any(shape, context, index):
     index //= c.col_blocks
     row_block = index % c.row_blocks
     index //= c.row_blocks
-    image, row_phase, col_phase, rows, cols = task_phase(c, index)
+    col_phase = index % c.col_phases
+    index //= c.col_phases
+    row_phase = index % c.row_phases
+    image = index // c.row_phases
+    rows = phase_outputs(c.rows, row_phase, c.row_phases)
+    cols = phase_outputs(c.cols, col_phase, c.col_phases)
     row_begin = block_start(row_block, c.row_blocks, rows, shape.rows)
     row_end = block_start(row_block + 1, c.row_blocks, rows, shape.rows)
     col_begin = block_start(col_block, c.col_blocks, cols, shape.cols)

@@ -2,7 +2,7 @@
 
 Output j reads j*stride + q*dilation - padding for q = 0, 1, .... With g = gcd(stride, dilation), outputs j, j + dilation/g,
 j + 2*dilation/g, ... read one grid, dilation apart, with a stride of stride/g on it. Phase f holds the outputs from j = f on;
-without dilation there is one. A task computes outputs of one phase of rows and one of columns.
+without dilation there is one. A task computes outputs of one phase of rows.
 """
 
 from __future__ import annotations
@@ -50,18 +50,15 @@ PHASES = (
 @Inlined
 def grid_before(start, step):
     """How many rows of the grid start, start + step, ... lie before row 0."""
+    if step == 1:  # without a division
+        return max(0, -start)
     return 0 if start >= 0 else (step - 1 - start) // step
 
 
 @Inlined
-def task_phase(c, index):
-    """The image and the phases of rows and columns that a task is for, and the outputs of that phase."""
-    col_phase = index % c.col_phases
-    row_phase = index // c.col_phases % c.row_phases
-    image = index // (c.col_phases * c.row_phases)
-    rows = (c.rows - row_phase + c.row_phases - 1) // c.row_phases
-    cols = (c.cols - col_phase + c.col_phases - 1) // c.col_phases
-    return image, row_phase, col_phase, rows, cols
+def phase_outputs(outputs, phase, phases):
+    """How many rows or columns of outputs a phase has."""
+    return outputs if phases == 1 else (outputs - phase + phases - 1) // phases
 
 
 @Inlined
