@@ -141,6 +141,7 @@ TILES = (
     *((4, 2, 2), (1, 4, 2), (2, 2, 2), (1, 2, 2), (1, 1, 2)),
     *((1, 4, 4), (1, 2, 4), (1, 1, 4)),
 )
+NARROW = (3, 5, 6)  # columns of images that are best taken a row at a time, where no tile of those is as wide
 PAIRED = 2.0  # in-order cores: what tiles of several vectors cost, whose neighbours are loaded in pairs
 DILATED = 1.2  # where pixels lie apart: what several rows of few columns cost; and tiles of several vectors, or, of crowded pixels, of few
 SET_BYTES = 4 << 10  # pixels so far apart share sets of the first cache
@@ -150,9 +151,9 @@ TOLERANCE = 1.1  # the first tile within this of the least cost is taken
 def shapes(problem: Problem, machine: Machine) -> Iterator[TileShape]:
     """Every tile whose machine code does not spill."""
     lanes, taps, stride = lanes_for(problem.channels, machine), chunk_taps(problem.kernel[1]), grid_stride(problem, 1)
-    rest = rest_taps(problem.kernel[1])
-    for rows, cols, vecs in TILES:
-        fits = rows <= least_outputs(problem, 0) and cols <= least_outputs(problem, 1) and vecs * lanes <= problem.channels
+    rest, width = rest_taps(problem.kernel[1]), least_outputs(problem, 1)
+    for rows, cols, vecs in ((1, width, 2), *TILES) if width in NARROW else TILES:
+        fits = rows <= least_outputs(problem, 0) and cols <= width and vecs * lanes <= problem.channels
         fits = fits and (vecs <= FEW_VECS or (rest == 0 and machine.is_fused))
         if fits and rows * cols * vecs <= most_accumulators(machine, taps, stride, rows, vecs):
             yield TileShape(rows, cols, vecs, lanes, taps, stride, rest)
