@@ -91,12 +91,25 @@ def separable_conv2d(
 
 
 def inverted_residual(
-    x, expand_weight, depthwise_weight, project_weight, expand_bias=None, depthwise_bias=None, project_bias=None,
-    *, padding="same", expand_activation="relu6", depthwise_activation="relu6", residual=False, **rest
+    x, expand_weight, depthwise_weight, project_weight, expand_bias=None, depthwise_bias=None, project_bias=None, *, padding="same",
+    expand_activation="relu6", depthwise_activation="relu6", activation=None, squeeze_excite=None, residual=False, **window
 ) -> Expected:  # fmt: skip
-    rest |= {"padding": padding, "depthwise_activation": depthwise_activation, "residual": x if residual else None}
-    expanded = x if expand_weight is None else pointwise_conv2d(x, expand_weight, expand_bias, activation=expand_activation)
-    return separable_conv2d(expanded, depthwise_weight, project_weight, depthwise_bias, project_bias, **rest)
+    y = x if expand_weight is None else pointwise_conv2d(x, expand_weight, expand_bias, activation=expand_activation)
+    y = depthwise_conv2d(y, depthwise_weight, depthwise_bias, padding=padding, activation=depthwise_activation, **window)
+    if squeeze_excite is not None:
+        y = gated(y, squeeze_excite)
+    return pointwise_conv2d(y, project_weight, project_bias, activation=activation, residual=x if residual else None)
+
+
+def gated(y: Expected, gate) -> Expected:
+    """Each pixel times the gate of a SqueezeExcite."""
+    mean = Expected(y.value.mean((1, 2)), y.bound.mean((1, 2)))
+    mean = Expected(mean.value, mean.bound + rounding_bound(np.mean(np.abs(y.value) + y.bound, (1, 2)), y.value[0, ..., 0].size + 1))
+    squeezed = dense(mean, gate.squeeze_weight, gate.squeeze_bias, activation=gate.squeeze_activation)
+    scale = dense(squeezed, gate.excite_weight, gate.excite_bias, activation=gate.excite_activation)
+    factor, slack = scale.value[:, None, None], scale.bound[:, None, None]
+    largest = (np.abs(y.value) + y.bound) * (np.abs(factor) + slack)
+    return Expected(y.value * factor, largest - np.abs(y.value * factor) + rounding_bound(largest, 1))
 
 
 def global_average_pool2d(x, *, keepdims=False) -> Expected:

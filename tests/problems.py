@@ -49,10 +49,16 @@ class Case:
 
     def run(self, functions: ModuleType, **changes):
         """The call of this name in fastdw, or its meaning in an oracle."""
-        return getattr(functions, self.call)(**self.arrays | self.keywords | changes)
+        return getattr(functions, self.call)(**self.given(**changes))
+
+    def given(self, **changes) -> dict[str, object]:
+        """The call's arguments by name."""
+        found = self.arrays | self.keywords | changes
+        gate = {name: found.pop(name) for name in fastdw.SqueezeExcite._fields if name in found}
+        return found | ({"squeeze_excite": fastdw.SqueezeExcite(**gate)} if gate else {})
 
     def plans(self, **changes) -> list[Plan]:
-        plan = fastdw.explain(getattr(fastdw, self.call), **self.arrays | self.keywords | changes)
+        plan = fastdw.explain(getattr(fastdw, self.call), **self.given(**changes))
         return [plan] if isinstance(plan, Plan) else list(plan.plans)
 
     def packed(self) -> dict[str, PackedWeight]:
@@ -290,6 +296,11 @@ def _inverted_residual(draw: _Draw) -> Case:
         arrays |= draw.optional(0.6, expand_bias=draw.parameter(expanded))
     else:
         keywords["expand_weight"] = None
+    if not draw.is_exact and draw.chance(0.3):
+        squeezed = draw.up_to(24)
+        arrays |= {"squeeze_weight": draw.parameter(middle, squeezed), "excite_weight": draw.parameter(squeezed, middle)}
+        arrays |= draw.optional(0.6, squeeze_bias=draw.parameter(squeezed))
+        arrays |= draw.optional(0.6, excite_bias=draw.parameter(middle))
     return draw.case(arrays, geometry | keywords, (batch, *out_size, out_channels), n_multiplications)
 
 
@@ -328,6 +339,8 @@ PACKERS = {
         "expand_weight": fastdw.pack_pointwise,
         "depthwise_weight": fastdw.pack_depthwise,
         "project_weight": fastdw.pack_pointwise,
+        "squeeze_weight": fastdw.pack_pointwise,
+        "excite_weight": fastdw.pack_pointwise,
     },
     "dense": {"weight": fastdw.pack_pointwise},
     "global_average_pool2d": {},

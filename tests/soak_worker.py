@@ -26,7 +26,7 @@ from fastdw.functional import BLOCKS, kind_of
 from fastdw.gather import gather
 from fastdw.kernels.spec import Plan
 from fastdw.machine import host
-from fastdw.packing import PackedWeight
+from fastdw.packing import BLANK, PackedWeight
 from fastdw.problem import Problem
 
 LONGEST_SECONDS = 300  # of one problem, compiling included; then the process dumps its stacks and ends
@@ -103,17 +103,22 @@ def drawn_plan(problem: Problem, rng: random.Random) -> Plan:
 
 
 def run_planned(case: problems.Case, changes: dict, make_plan: Callable) -> np.ndarray:
-    given = case.arrays | case.keywords | changes
+    given = case.given(**changes)
     kind = kind_of(getattr(fastdw, case.call))
     if kind not in BLOCKS:
         request, *arrays = gather(kind, **given)
         return bind(request, make_plan)(*arrays)
     stages = BLOCKS[kind](**given)
-    y = stages.x
-    for request, weight, bias in zip(stages.requests, stages.weights, stages.biases, strict=True):
-        last = (stages.residual, stages.out) if request is stages.requests[-1] else (None, None)
-        y = bind(request, make_plan)(y, weight, bias, *last)
-    return y
+    y, *parameters = stages.x, *zip(stages.weights, stages.biases, strict=True)
+    n_before = len(stages.requests) - 1
+    for request, (weight, bias) in zip(stages.requests[:-1], parameters, strict=False):
+        y = bind(request, make_plan)(y, weight, bias, None, None)
+    if stages.gate:
+        gate = y
+        for request, (weight, bias) in zip(stages.gate, [(BLANK, None), *parameters[n_before + 1 :]], strict=True):
+            gate = bind(request, make_plan)(gate, weight, bias, None, None)
+        y = y * gate[:, None, None]
+    return bind(stages.requests[-1], make_plan)(y, *parameters[n_before], stages.residual, stages.out)
 
 
 if __name__ == "__main__":

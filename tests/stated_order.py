@@ -86,12 +86,20 @@ def separable_conv2d(
 
 
 def inverted_residual(
-    x, expand_weight, depthwise_weight, project_weight, expand_bias=None, depthwise_bias=None, project_bias=None,
-    *, padding="same", expand_activation="relu6", depthwise_activation="relu6", residual=False, **rest
+    x, expand_weight, depthwise_weight, project_weight, expand_bias=None, depthwise_bias=None, project_bias=None, *, padding="same",
+    expand_activation="relu6", depthwise_activation="relu6", activation=None, squeeze_excite=None, residual=False, **window
 ):  # fmt: skip
-    rest |= {"padding": padding, "depthwise_activation": depthwise_activation, "residual": x if residual else None}
-    expanded = x if expand_weight is None else pointwise_conv2d(x, expand_weight, expand_bias, activation=expand_activation)
-    return separable_conv2d(expanded, depthwise_weight, project_weight, depthwise_bias, project_bias, **rest)
+    y = x if expand_weight is None else pointwise_conv2d(x, expand_weight, expand_bias, activation=expand_activation)
+    y = depthwise_conv2d(y, depthwise_weight, depthwise_bias, padding=padding, activation=depthwise_activation, **window)
+    if squeeze_excite is not None:
+        y = gated(y, squeeze_excite)
+    return pointwise_conv2d(y, project_weight, project_bias, activation=activation, residual=x if residual else None)
+
+
+def gated(y, gate):
+    """The mean, two dense layers, one rounded product."""
+    squeezed = dense(global_average_pool2d(y), gate.squeeze_weight, gate.squeeze_bias, activation=gate.squeeze_activation)
+    return y * dense(squeezed, gate.excite_weight, gate.excite_bias, activation=gate.excite_activation)[:, None, None]
 
 
 def global_average_pool2d(x, *, keepdims=False):

@@ -24,7 +24,9 @@ PLANS = 3  # drawn for a problem
 
 
 def stages_of(case: problems.Case, **changes) -> Stages:
-    return BLOCKS[kind_of(getattr(fastdw, case.call))](**case.arrays | case.keywords | changes)
+    given = case.given(**changes)
+    given.pop("squeeze_excite", None)  # strips end before a gate
+    return BLOCKS[kind_of(getattr(fastdw, case.call))](**given)
 
 
 def plans_in_strips(stages: Stages, threads: int) -> list[BlockPlan]:

@@ -111,11 +111,10 @@ def packed_weights(case):
 
 
 def prepared_layer(case):
-    weights = {name: array for name, array in case.arrays.items() if name not in ("x", "residual")}
-    residual = case.arrays.get("residual")
-    takes = {} if residual is None else {"residual": True}
-    layer = fastdw.prepare(getattr(fastdw, case.call), case.arrays["x"].shape, **weights, **takes, **case.keywords)
-    return layer(case.arrays["x"], residual=residual)
+    given = case.given()
+    x, residual = given.pop("x"), case.arrays.get("residual")
+    layer = fastdw.prepare(getattr(fastdw, case.call), x.shape, **given | ({} if residual is None else {"residual": True}))
+    return layer(x, residual=residual)
 
 
 ALWAYS = [new_array, image_by_image, prepared_layer]
