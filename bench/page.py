@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import geometric_mean
 
 from bench import plots
+from bench.networks import memory
 from bench.report import OURS
 
 Row = Sequence[str]
@@ -156,6 +157,14 @@ def cold_start(documents: list[dict], folder: Path) -> str:
     return f"{table(lines)}"
 
 
+def memory_of_networks(documents: list[dict], folder: Path) -> str:
+    rows = [[one["network"], *memory.cells(one)] for document in documents for one in document["networks"]]
+    return (
+        "Memory between layers (LiteRT's: its arena, without XNNPACK), the most memory that a process on one thread had, and the time from "
+        f"its start to the first result, fastdw's kernels in its cache.\n\n{table([['network', *memory.COLUMNS], *rows])}"
+    )
+
+
 def verify(documents: list[dict], folder: Path) -> str:
     names = ("profile", "residency", "threads", "layers", "tuned")
     lines: list[Row] = [[*names, "gain, geometric mean", "least gain", "noise, median", "noise, largest", "slower"]]
@@ -187,6 +196,7 @@ SECTIONS: dict[str, tuple[str, Callable[[list[dict], Path], str]]] = {
     "test_kernels": ("Kernels", kernels),
     "test_calls": ("Calls", calls),
     "test_cold_start": ("Cold start and memory", cold_start),
+    "memory": ("Networks: memory and start beside LiteRT", memory_of_networks),
     "verify": ("Tuned layers, measured again", verify),
     "regret": ("Regret", regret),
 }

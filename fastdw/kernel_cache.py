@@ -24,6 +24,7 @@ import llvmlite
 import numba
 from numba.core import config
 from numba.core.compiler import CompileResult
+from numba.core.runtime.nrt import rtsys
 
 from fastdw import file_lock, knobs
 from fastdw.machine import tuned_core
@@ -113,7 +114,7 @@ class KernelCache:
         return folder / f"{self.name}-{key}.kernel"
 
     def load_overload(self, signature, target_context):
-        target_context.refresh()
+        rtsys.initialize(target_context)  # all that kernels are linked to: registries that only compiling needs cost a tenth of a second
         path = self._path(signature, target_context.codegen())
         if path is not None:
             try:
