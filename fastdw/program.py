@@ -125,11 +125,14 @@ def _work(me, workers, program):
         for turn in range(workers):
             owner = (me + turn) % workers
             begin, end = tasks * owner // workers, tasks * (owner + 1) // workers
-            index = begin + take(counters + LINE * owner)
-            while index < end:
-                call(function, context, worker + index)
-                arrive(done)
-                index = begin + take(counters + LINE * owner)
+            counter = counters + LINE * owner
+            if turn == 0 or arrived(counter) < end - begin:
+                index, ran = begin + take(counter), 0
+                while index < end:
+                    call(function, context, worker + index)
+                    index, ran = begin + take(counter), ran + 1
+                if ran > 0:
+                    arrive(done, ran)
         waited = 0
         while arrived(done) < tasks:
             waited += 1

@@ -39,9 +39,9 @@ def take(address: int) -> int:
 
 
 @Operation
-def arrive(address: int) -> None:
-    """Add one to the int64 at an address, after all that was written before."""
-    take(address)
+def arrive(address: int, count: int) -> None:
+    """Add a count to the int64 at an address, after all that was written before."""
+    poke(address, peek(address) + count)
 
 
 @Operation

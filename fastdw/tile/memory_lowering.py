@@ -55,9 +55,9 @@ def take(address) -> Lowering:
 
 
 @lowering
-def arrive(address) -> Lowering:
-    def generate(builder, address):
-        builder.atomic_rmw("add", word(builder, address), I64(1), "release")
+def arrive(address, count) -> Lowering:
+    def generate(builder, address, count):
+        builder.atomic_rmw("add", word(builder, address), count, "release")
 
     return types.void, generate
 

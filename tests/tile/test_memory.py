@@ -22,7 +22,7 @@ def task_words(shape, words, index):
 def task_counters(shape, words, index):
     for _ in range(3):
         poke(words, take(words + 8))
-        arrive(words + 16)
+        arrive(words + 16, index)
     poke(words + 24, arrived(words + 16))
     pause()
     give_way()
@@ -66,7 +66,7 @@ def test_compiled_code_and_meaning_leave_the_same_words(function):
 def test_numbers_are_taken_once():
     words = np.zeros(N_WORDS, np.int64)
     pointer = Uncached(task_counters).pointer(SHAPE)
-    threads = [threading.Thread(target=lambda: [call(pointer, words.ctypes.data, 0) for _ in range(2000)]) for _ in range(4)]
+    threads = [threading.Thread(target=lambda: [call(pointer, words.ctypes.data, 1) for _ in range(2000)]) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
