@@ -186,7 +186,8 @@ def regret(documents: list[dict], folder: Path) -> str:
         for one in document["layers"]:
             facts = [one["layer"], document["residency"], f"{document['threads']}", f"{one['plans']}", f"{one['trials']}"]
             lines.append([*facts, *(f"{one[name]:.3f}" for name in ("gain", "best", "regret"))])
-        lines.append(["geometric mean", *[""] * 6, f"{geometric_mean([one['regret'] for one in document['layers']]):.3f}"])
+    regrets = [one["regret"] for document in documents for one in document["layers"]]
+    lines.append(["geometric mean", *[""] * 6, f"{geometric_mean(regrets):.3f}"])
     return f"The tuner's plan against the best of all plans of the same space, measured exhaustively.\n\n{table(lines)}"
 
 
