@@ -103,12 +103,17 @@ def extents_of(x_shape: tuple[int, ...], other_shape: tuple[int, ...] | None = N
     return Extents(x_shape[0], prod(x_shape[1:-1]), x_shape[-1], other_images=True) if shape[0] == x_shape[0] else None
 
 
+def count_row_blocks(rows: int, numbers: int, threads: int) -> int:
+    """Of rows with so many numbers in all."""
+    return max(1, min(rows, 2 * threads, numbers // WORK_A_TASK)) if threads > 1 else 1
+
+
 def bind(extents: Extents, activation: Activation, machine: Machine, threads: int) -> tuple[TileShape, np.ndarray, int]:
     """The tile, the context and the tasks of `elementwise`."""
     e = extents
     lanes = lanes_for(e.channels, machine)
     vectors = next(count for count in (4, 2, 1) if count * lanes <= e.channels)
-    blocks = max(1, min(e.rows, 2 * threads, e.rows * e.channels // WORK_A_TASK)) if threads > 1 else 1
+    blocks = count_row_blocks(e.rows, e.rows * e.channels, threads)
     fields = {
         "row_blocks": blocks,
         "rows": e.rows,

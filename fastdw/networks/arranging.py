@@ -7,7 +7,8 @@ from math import prod
 
 import numpy as np
 
-from fastdw.networks.layers import NumpyLayer
+from fastdw.networks.compiled import prepare_concatenate, prepare_pad, prepare_resize
+from fastdw.networks.layers import Call, NumpyLayer
 from fastdw.networks.windows import Shape
 
 
@@ -57,6 +58,9 @@ class Pad(NumpyLayer):
             raise ValueError(f"padding: got {self.padding}; expected two sizes for each axis of {shape}")
         return tuple(size + sum(around) for size, around in zip(shape, self.padding, strict=True))
 
+    def prepare(self, threads: int | None, *input_shapes: Shape) -> Call:
+        return prepare_pad(self.run, threads, input_shapes[0], self.padding)
+
     def run(self, *inputs: np.ndarray, out: np.ndarray) -> None:
         out[...] = 0
         inside = tuple(slice(before, before + size) for size, (before, _) in zip(inputs[0].shape, self.padding, strict=True))
@@ -79,6 +83,9 @@ class Concatenate(NumpyLayer):
             shapes = " and ".join(map(str, input_shapes))
             raise ValueError(f"inputs: got shapes {shapes}; expected shapes that differ on axis {axis} alone")
         return (*first[:axis], sum(shape[axis] for shape in input_shapes), *first[axis + 1 :])
+
+    def prepare(self, threads: int | None, *input_shapes: Shape) -> Call:
+        return prepare_concatenate(self.run, threads, input_shapes, self.axis % len(input_shapes[0]))
 
     def run(self, *inputs: np.ndarray, out: np.ndarray) -> None:
         np.concatenate(inputs, axis=self.axis, out=out)
@@ -113,6 +120,11 @@ class ResizeBilinear(NumpyLayer):
         place = np.clip(place, 0, size - 1)
         before = place.astype(np.intp)
         return before, np.minimum(before + 1, size - 1), (place - before).astype(np.float32)
+
+    def prepare(self, threads: int | None, *input_shapes: Shape) -> Call:
+        shape = input_shapes[0]
+        rows, cols = (self.neighbours(*sizes) for sizes in zip(shape[1:3], self.size, strict=True))
+        return prepare_resize(threads, shape, self.size, rows, cols)
 
     def run(self, *inputs: np.ndarray, out: np.ndarray) -> None:
         x = inputs[0]

@@ -10,6 +10,7 @@ import numpy as np
 
 from fastdw.blockplanner import L2_BYTES
 from fastdw.machine import host
+from fastdw.networks.compiled import input_name
 from fastdw.networks.graph import INPUT
 from fastdw.networks.parameters import in_order, look_ahead
 
@@ -61,7 +62,8 @@ def compiled(layers: list[PlannedLayer], values: dict[str, np.ndarray], output: 
 def arrays_of(layer: PlannedLayer, values: dict[str, np.ndarray], output: str) -> dict[str, np.ndarray | str]:
     """What a layer reads and writes, by the names that its steps know them by."""
     places: dict[str, np.ndarray | str] = {**values, INPUT: "x", output: "out"}
-    around = dict(zip(("x", "residual"), (places[name] for name in layer.inputs), strict=False)) | {"out": places[layer.name]}
+    names = map(input_name, range(len(layer.inputs)))
+    around = dict(zip(names, (places[name] for name in layer.inputs), strict=True)) | {"out": places[layer.name]}
     if scratch_name(layer.name) in values:
         around["scratch"] = values[scratch_name(layer.name)]
     return around

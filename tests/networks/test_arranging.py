@@ -2,10 +2,14 @@
 
 import numpy as np
 import pytest
-from graphs import run_layer
+from graphs import meaning, run_layer, value
 
 from fastdw.networks.arranging import Concatenate, Pad, Reshape, ResizeBilinear, Transpose
+from fastdw.networks.compiled import input_name
+from fastdw.networks.elementwise import Activate, Multiply
 from fastdw.networks.graph import INPUT, Graph
+from fastdw.networks.network import Network
+from fastdw.program import Program
 
 
 def test_pad():
@@ -57,3 +61,52 @@ def test_resize_with_half_pixels():
     x = np.array([[0, 4]], np.float32).reshape(1, 1, 2, 1)
     y = run_layer(ResizeBilinear("resize", (INPUT,), size=(2, 4), half_pixel_centers=True), x)
     np.testing.assert_allclose(y[0, :, :, 0], [[0, 1, 3, 4]] * 2)
+
+
+LAYERS = [  # makes the layer of the names of its inputs; input shapes
+    (lambda *names: Pad("layer", names, padding=((0, 0), (2, 1), (0, 3), (0, 0))), [(2, 3, 4, 5)]),
+    (lambda *names: Pad("layer", names, padding=((0, 0), (0, 0), (1, 0), (0, 0))), [(1, 40, 30, 17)]),
+    (lambda *names: Concatenate("layer", names), [(2, 3, 5), (2, 3, 1), (2, 3, 7), (2, 3, 2)]),
+    (lambda *names: Concatenate("layer", names, axis=1), [(2, 30, 30, 16), (2, 1, 30, 16), (2, 2, 30, 16)]),
+    (lambda *names: Concatenate("layer", names, axis=0), [(2, 3), (1, 3)]),
+    *[
+        (lambda *names, size=size, how=how: ResizeBilinear("layer", names, size=size, **how), [(2, 5, 7, channels)])
+        for channels, size, how in [
+            (1, (9, 20), {}),
+            (2, (3, 3), {"half_pixel_centers": True}),
+            (3, (9, 20), {"align_corners": True}),
+            (21, (41, 39), {"align_corners": True}),
+            (21, (1, 1), {"half_pixel_centers": True}),
+            (64, (10, 14), {"half_pixel_centers": True}),
+        ]
+    ],
+]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(("make", "shapes"), LAYERS)
+def test_steps_have_the_bits_of_numpy(make, shapes, threads):
+    layer = make(*(f"input{index}" for index in range(len(shapes))))
+    inputs = [value(*shape, seed=index) for index, shape in enumerate(shapes)]
+    expected, out = (np.full(layer.output_shape(*shapes), np.nan, np.float32) for _ in range(2))
+    layer.run(*inputs, out=expected)
+    arrays = {input_name(index): array for index, array in enumerate(inputs)} | {"out": out}
+    steps = layer.prepare(threads, *shapes).steps
+    Program([(step, {**arrays, **parameters}) for step, parameters in steps], threads).run(out, out, out, 0)
+    np.testing.assert_array_equal(out.view(np.int32), expected.view(np.int32))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_network_of_them_is_one_program(threads):
+    graph = Graph("test", (1, 6, 7, 5))
+    small = graph.add(Activate("small", (INPUT,), activation="relu6"))
+    larger = graph.add(ResizeBilinear("larger", (small,), size=(12, 14)))
+    padded = graph.add(Pad("padded", (larger,), padding=((0, 0), (1, 1), (0, 2), (0, 0))))
+    twice = graph.add(Multiply("twice", (padded,), constant=np.float32([2])))
+    graph.add(Concatenate("all", (padded, twice, padded)))
+    x = value(1, 6, 7, 5)
+    network = Network(graph, threads=threads)
+    assert len(network._runs) == 1
+    expected = meaning(graph, x)
+    for _ in range(2):  # the second time memory holds what the first has left
+        np.testing.assert_array_equal(network(x), expected)
