@@ -34,8 +34,8 @@ from fastdw.tile import (
 )
 
 MAX_PIXELS = 7
-FLOAT = TileShape(1, 1, 1, 1)
-FEW_CHANNELS, FEW_TILES = 8, 2  # where strips pay: the channels of a tap, and the tiles in a row
+FLOAT, QUAD = TileShape(1, 1, 1, 1), TileShape(1, 1, 1, 4)
+FEW_CHANNELS, FEW_TILES = 8, 5  # where strips pay: the channels of a tap, and the tiles in a row
 
 CONTEXT = Context(
     *EPILOGUE,
@@ -71,11 +71,18 @@ def copy_rows(shape, c, x_image, row_begin, row_end):
     length, left, width = c.strip_cols * c.depth, c.left * c.depth, c.width * c.depth
     first = max(0, row_begin * c.stride_row - c.top)
     end = min(c.height, (row_end - 1) * c.stride_row - c.top + (c.kernel_rows - 1) * c.dilation_row + 1)
-    to = strip
+    blank = zeros(QUAD)
+    for at in range(0, (end - first) * length, 4):
+        store(blank, strip + 4 * at, 0, 0, 0)
     for row in range(first, end):
-        for at in range(-left, length - left):
-            store(load_row(FLOAT, x_image + row * c.x_row + 4 * at if at >= 0 and at < width else c.blank, 0), to, 0, 0, 0)
-            to += 4
+        source, to = x_image + row * c.x_row, strip + 4 * ((row - first) * length + left)
+        if width < 4:
+            for at in range(width):
+                store(load_row(FLOAT, source + 4 * at, 0), to + 4 * at, 0, 0, 0)
+        else:
+            for quad in range(0, width, 4):
+                at = 4 * min(quad, width - 4)
+                store(load_row(QUAD, source + at, 0), to + at, 0, 0, 0)
     return strip - 4 * first * length
 
 
@@ -157,7 +164,7 @@ def strip_cols(problem: Problem, shape: TileShape) -> int:
 def strip_fits(problem: Problem, shape: TileShape, rows: int) -> bool:
     """Whether the strip under so many rows of outputs fits the stack."""
     strip_rows = (rows - 1) * problem.stride[0] + span(problem.kernel[0], problem.dilation[0])
-    return 4 * min(problem.height, strip_rows) * strip_cols(problem, shape) * problem.channels <= SCRATCH_BYTES
+    return 4 * min(problem.height, strip_rows) * strip_cols(problem, shape) * problem.channels <= SCRATCH_BYTES - 16
 
 
 def shapes(problem: Problem, machine: Machine) -> Iterator[TileShape]:
