@@ -21,6 +21,13 @@ def count_blocks(extent: int, tile: int, wanted: int) -> int:
     return max(1, min(extent // tile, -(-extent // max(1, wanted))))
 
 
+def shared_extent(extent: int, tile: int, threads: int, blocks: int) -> int:
+    """Elements of a block where there are about so many blocks at most, and as many for every thread if that is possible."""
+    least = max(tile, extent // blocks)
+    even = (wanted for wanted in range(least, extent) if count_blocks(extent, tile, wanted) % threads == 0)
+    return next(even, least)
+
+
 def largest_block(extent: int, blocks: int, tile: int) -> int:
     """Elements of the largest of the blocks: the last one, or one before it."""
     tiles = extent // tile

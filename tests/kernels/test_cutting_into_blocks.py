@@ -2,7 +2,7 @@
 
 import itertools
 
-from fastdw.kernels.blocks import block_start, count_blocks
+from fastdw.kernels.blocks import block_start, count_blocks, shared_extent
 
 
 def test_blocks_cover_an_extent_and_hold_a_tile_each():
@@ -27,3 +27,12 @@ def test_blocks_are_about_as_large_as_wanted():
     assert count_blocks(112, 4, 1) == 28, "no more blocks than tiles"
     assert count_blocks(112, 4, 1000) == 1
     assert count_blocks(3, 4, 1) == 1
+
+
+def test_blocks_are_shared_out_evenly_where_they_can_be():
+    assert count_blocks(25, 1, shared_extent(25, 1, 2, 8)) == 4
+    assert count_blocks(112, 2, shared_extent(112, 2, 4, 16)) == 16
+    assert shared_extent(1, 1, 2, 8) == 1
+    for extent in range(1, 60):
+        for threads in (2, 3, 4):
+            assert 1 <= shared_extent(extent, 1, threads, 4 * threads) <= max(1, extent)
