@@ -23,10 +23,11 @@ from fastdw.tuning.timing import summary
 from fastdw.tuning.trial import Trial
 
 NETWORK_SHARE = 0.1  # of the budget, for whole networks before and after
-SECOND_SHARE = 0.15  # of the budget, for a second look at what was found quicker
+SECOND_SHARE = 0.15  # of the budget, for a second look at what was found quicker; half of it where layers would not be reached
 SECOND_ROUNDS = 16
 NETWORK_ROUNDS = 60
 LEAST_SHARE = 0.2  # of a problem's even share of the budget, that it is given in any case
+LEAST_SECONDS = 0.05  # of a search: after its default, it looks at a few plans
 THROTTLED = 1.15  # times the pace at the beginning
 WORKER_ERRORS = (WorkerDied, WorkerFailed, WorkerSilent)
 
@@ -130,15 +131,15 @@ class Session:
             self.report.peak_flops[threads] = max(self.report.peak_flops.get(threads, 0.0), self.worker.call("peak", threads=threads))
 
     def tune(self, wanted: Sequence[tuple[Problem, int, int]], reserve: float) -> None:
-        """Each problem gets an even share of what is left, less what problems have taken beyond the time they were given. Where
-        that is used up, the rest may take a little from the second look."""
+        """Each problem gets an even share of what is left, less what problems have taken beyond the time they were given. When
+        nothing is left, the rest get the least, as long as half of the second look's time remains."""
         budget, beyond = self.settings.budget_seconds, [0.0]
         for index, (problem, threads, count) in enumerate(wanted):
             left = self.seconds_left() - reserve * budget
-            if left <= 0:
+            if left <= SECOND_SHARE * budget / 2:
                 break
-            share = max(left - SECOND_SHARE * budget, LEAST_SHARE * left) / (len(wanted) - index)
-            given = max(LEAST_SHARE * share, share - statistics.fmean(beyond))
+            share = (left - SECOND_SHARE * budget) / (len(wanted) - index)
+            given = max(LEAST_SECONDS, LEAST_SHARE * share, share - statistics.fmean(beyond))
             row = self.tune_one(problem, threads, count, given)
             beyond.append(max(0.0, left - (self.seconds_left() - reserve * budget) - given))
             self.report.rows.append(row)

@@ -13,7 +13,7 @@ from fastdw.problem import Problem
 from fastdw.profile import Choice, ProfileError, problem_to_json
 from fastdw.tuning.process import WorkerDied
 from fastdw.tuning.report import short
-from fastdw.tuning.session import Progress, Session, Settings
+from fastdw.tuning.session import SECOND_SHARE, Progress, Session, Settings
 from fastdw.tuning.shapes import problem
 
 LAYERS = [problem(text) for text in ("depthwise 28x28x64", "depthwise 14x14x128", "pointwise 14x14x64 out=128", "pool 7x7x64")]
@@ -149,6 +149,21 @@ def test_a_short_budget_is_shared_by_all_layers(path):
     report = run.run(asked(*layers))
     assert all(row.entry for row in report.rows)
     assert run.clock() - run.worker.compile_seconds < 9.0, run.clock() - run.worker.compile_seconds
+
+
+def test_the_last_layers_take_half_of_the_time_of_the_second_look(path):
+    budget, left = 15.0, []
+
+    class Watched(Session):
+        def look_again(self):
+            left.append(self.seconds_left())
+            super().look_again()
+
+    worker = FakeWorker()
+    run = Watched(Settings(budget, path=path), Progress(), worker, worker.clock)
+    report = run.run(asked(*(problem(f"pointwise 14x14x{channels} out=128") for channels in range(32, 272, 4))))
+    assert any(row.note == "not reached within the budget" for row in report.rows)
+    assert left[0] == pytest.approx(SECOND_SHARE * budget / 2, abs=0.5)
 
 
 def test_no_budget_measures_nothing_and_writes_nothing(path):
