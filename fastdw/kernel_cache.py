@@ -114,7 +114,7 @@ class KernelCache:
         return folder / f"{self.name}-{key}.kernel"
 
     def load_overload(self, signature, target_context):
-        rtsys.initialize(target_context)  # all that kernels are linked to: registries that only compiling needs cost a tenth of a second
+        rtsys.initialize(target_context)  # all that kernels are linked to; compiling fills the registries that it needs itself
         path = self._path(signature, target_context.codegen())
         if path is not None:
             try:

@@ -20,7 +20,7 @@ from fastdw.networks.windows import NO_PADDING, Padding, Shape, output_shape2d
 from fastdw.problem import DEPTHWISE, POINTWISE
 
 # call(*inputs, out=array). Where a kernel of fastdw computes it, it has an attribute `plan`; where kernels compute all of it on
-# "x", the first input, and "residual", the second, also attributes `steps` and `keep`: those of a prepared layer.
+# "x", "residual", "input 2", ..., the inputs in order, also attributes `steps` and `keep`: those of a prepared layer.
 Call = Callable[..., Any]
 
 
