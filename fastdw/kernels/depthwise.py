@@ -1,4 +1,4 @@
-"""Depthwise convolution with multiplier 1: two-dimensional register tiles.
+"""Depthwise convolution: two-dimensional register tiles.
 
 A tile of rows x cols output pixels holds vecs vectors of channels each. For each filter row it loads the window of input
 pixels under the tile and slides the filter row along it:
@@ -6,6 +6,7 @@ pixels under the tile and slides the filter row along it:
     window   x[row*stride + r - top ...][col*stride - left ... + (cols - 1)*stride + taps][n ... n + width]
     taps     weight[r][0 ... taps][n ... n + width]
 
+With a multiplier each channel of the window is repeated as it is loaded: see multipliers.py.
 Dilation splits the outputs into phases, each a convolution without dilation: see phases.py.
 
 Filter columns are unrolled, filter rows are a loop: straight-line taps make LLVM hoist loads until it spills. Filters
@@ -20,6 +21,7 @@ from collections.abc import Iterable, Iterator
 from fastdw.jit import Task
 from fastdw.kernels.blocks import block_start, count_blocks
 from fastdw.kernels.epilogue import EPILOGUE, finish
+from fastdw.kernels.multipliers import expansion
 from fastdw.kernels.phases import (
     PHASES,
     grid_before,
@@ -32,7 +34,7 @@ from fastdw.kernels.phases import (
     phase_outputs,
     phases,
 )
-from fastdw.kernels.spec import Blocking, KernelSpec, Layout, Plan, lanes_for
+from fastdw.kernels.spec import Blocking, KernelSpec, Layout, Plan
 from fastdw.machine import Machine
 from fastdw.problem import DEPTHWISE, Problem
 from fastdw.tile import Context, TileShape, last_taps, load_row, load_taps, load_window, load_window_clipped, slide_fma, view, zeros
@@ -91,7 +93,7 @@ def depthwise(shape, context, index):
                 residual = residual_image + row * c.residual_row + col * c.residual_col
                 for tile_n in range(begin, end, shape.width):
                     n = min(tile_n, end - shape.width)
-                    x = x_tile + 4 * n
+                    x = x_tile + 4 * (n // shape.expand)
                     weight = c.weight + 4 * n
                     acc = zeros(shape)
                     if inside:
@@ -127,10 +129,11 @@ def depthwise(shape, context, index):
 
 
 def refuses(problem: Problem, machine: Machine) -> str | None:
-    if problem.multiplier != 1:
-        return f"multiplier {problem.multiplier}"
     if grid_stride(problem, 1) > MAX_STRIDE:
         return f"column stride {problem.stride[1]} with dilation {problem.dilation[1]}, more than {MAX_STRIDE} on its grid"
+    needs_strip = expansion(problem, machine)[0] == 0 or problem.kernel[1] > WIDE_TAPS or not any(shapes(problem, machine))
+    if problem.multiplier > 1 and needs_strip:
+        return f"multiplier {problem.multiplier} with {problem.kernel[1]} filter columns, column stride {problem.stride[1]}"
     return None
 
 
@@ -150,13 +153,16 @@ TOLERANCE = 1.1  # the first tile within this of the least cost is taken
 
 def shapes(problem: Problem, machine: Machine) -> Iterator[TileShape]:
     """Every tile whose machine code does not spill."""
-    lanes, taps, stride = lanes_for(problem.channels, machine), chunk_taps(problem.kernel[1]), grid_stride(problem, 1)
+    taps, stride = chunk_taps(problem.kernel[1]), grid_stride(problem, 1)
+    expand, lanes, unit, most_vecs = expansion(problem, machine)
     rest, width = rest_taps(problem.kernel[1]), least_outputs(problem, 1)
     for rows, cols, vecs in ((1, width, 2), *TILES) if width in NARROW else TILES:
-        fits = rows <= least_outputs(problem, 0) and cols <= width and vecs * lanes <= problem.channels
-        fits = fits and (vecs <= FEW_VECS or (rest == 0 and machine.is_fused))
-        if fits and rows * cols * vecs <= most_accumulators(machine, taps, stride, rows, vecs):
-            yield TileShape(rows, cols, vecs, lanes, taps, stride, rest)
+        vecs *= unit
+        fits = rows <= least_outputs(problem, 0) and cols <= width and vecs <= most_vecs
+        fits = fits and (vecs <= FEW_VECS * unit or (rest == 0 and machine.is_fused))
+        most = most_accumulators(machine, taps, stride, rows, vecs)
+        if fits and rows * cols * vecs <= (most if expand == 1 else min(most, most_repeated(machine, taps, stride, rows, vecs))):
+            yield TileShape(rows, cols, vecs, lanes, taps, stride, rest, expand)
 
 
 def chunk_taps(taps: int) -> int:
@@ -186,6 +192,15 @@ def most_accumulators(machine: Machine, taps: int, stride: int, rows: int, vecs:
     if is_wide or not machine.is_fused or (not machine.is_memory_operand and vecs > 1):
         return machine.registers // 4
     return machine.registers // 2
+
+
+def most_repeated(machine: Machine, taps: int, stride: int, rows: int, vecs: int) -> int:
+    """The same for repeated channels: all of the window passes through registers. 0: leave it to strips."""
+    if machine.registers < 32:
+        return 0
+    if taps > 3 or stride > 1 or not machine.is_memory_operand:
+        return machine.registers // (8 if taps > 3 and rows > 1 else 4)
+    return machine.registers // 2 - (2 if rows > 1 or vecs > 4 else 0)
 
 
 def blockings(problem: Problem, shape: TileShape) -> Iterator[Blocking]:

@@ -1,4 +1,4 @@
-"""Depthwise convolution with multipliers and large strides: tiles slide over a strip of the image, copied into a scratch on the stack.
+"""Depthwise convolution with large strides or multipliers: tiles slide over a strip of the image, copied into a scratch on the stack.
 
 Copying makes every problem the same dense one. Zeros surround the image, so no tile is clipped. Pixels of the strip follow each other
 without a gap, whatever the strides of x. With a multiplier each channel is repeated, so that outputs c*m ... c*m + m-1 read channel c.
@@ -13,11 +13,10 @@ a tile are left out.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 from fastdw.jit import Task
-from fastdw.kernels import depthwise
+from fastdw.kernels import depthwise, multipliers
 from fastdw.kernels.blocks import block_start, count_blocks, largest_block
 from fastdw.kernels.epilogue import EPILOGUE, finish
 from fastdw.kernels.phases import (
@@ -32,7 +31,7 @@ from fastdw.kernels.phases import (
     phase_outputs,
     phases,
 )
-from fastdw.kernels.spec import MIN_LANES, Blocking, KernelSpec, Layout, Plan, lanes_for
+from fastdw.kernels.spec import MIN_LANES, Blocking, KernelSpec, Layout, Plan
 from fastdw.machine import Machine
 from fastdw.problem import DEPTHWISE, Problem
 from fastdw.tile import (
@@ -45,6 +44,7 @@ from fastdw.tile import (
     load_row,
     load_taps,
     load_window,
+    once,
     scratch,
     slide_fma,
     store,
@@ -53,7 +53,6 @@ from fastdw.tile import (
 )
 
 MAX_STRIDE = 4  # between the columns of a tile; with larger ones a tile has one column
-MAX_UNIT = 6
 FEW_ROWS = 8
 
 CONTEXT = Context(
@@ -72,7 +71,8 @@ CONTEXT = Context(
 @Task
 def depthwise_any(shape, context, index):
     c = view(CONTEXT, context)
-    rest = last_taps(shape)
+    copied = once(shape)
+    rest = last_taps(copied)
     whole_taps = c.whole_taps if shape.rest > 0 else shape.taps  # known to the compiler where one chunk is all
     channel_block = index % c.channel_blocks
     index //= c.channel_blocks
@@ -144,7 +144,7 @@ def depthwise_any(shape, context, index):
                 acc = zeros(shape)
                 for _ in range(first_row, last_row):
                     for q in range(first_chunk, last_tap, shape.taps):
-                        x_tile = load_window(shape, window + q * pixel, c.grid_stride_row * strip_row, pixel)
+                        x_tile = load_window(copied, window + q * pixel, c.grid_stride_row * strip_row, pixel)
                         acc = slide_fma(shape, acc, x_tile, load_taps(shape, weight + q * c.weight_col, c.weight_col))
                     x_tile = load_window(rest, window + whole_taps * pixel, c.grid_stride_row * strip_row, pixel)
                     acc = slide_fma(rest, acc, x_tile, load_taps(rest, weight + whole_taps * c.weight_col, c.weight_col))
@@ -176,7 +176,7 @@ def shapes(problem: Problem, machine: Machine) -> Iterator[TileShape]:
     most_rows, most_cols = least_outputs(problem, 0), least_outputs(problem, 1)
     if stride > MAX_STRIDE:
         stride, most_cols = 1, 1
-    expand, lanes, unit, most_vecs = expansion(problem, machine)
+    expand, lanes, unit, most_vecs = multipliers.expansion(problem, machine)
     while strip_bytes(problem, 1, 1, lanes * unit) > SCRATCH_BYTES:
         lanes //= 2
     for rows, cols, vecs in depthwise.TILES:
@@ -185,25 +185,6 @@ def shapes(problem: Problem, machine: Machine) -> Iterator[TileShape]:
         fits = fits and strip_bytes(problem, 2 * rows - 1, 2 * cols - 1, vecs * lanes) <= SCRATCH_BYTES
         if fits and rows * cols * vecs <= depthwise.most_accumulators(machine, taps, stride, rows, vecs):
             yield TileShape(rows, cols, vecs, lanes, taps, stride, depthwise.rest_taps(problem.kernel[1]), expand)
-
-
-def expansion(problem: Problem, machine: Machine) -> tuple[int, int, int, int]:
-    """How a tile's vectors take their channels, by the multiplier: (expand, lanes, vectors that belong together, most vectors).
-
-    multiplier 1: expand 1, a vector of outputs reads a vector of channels. Else each channel is repeated: `unit` vectors
-    of outputs take unit * lanes / multiplier channels, a whole number. Where that takes too many vectors all lanes read one
-    channel (expand 0), and a tile stays inside the outputs of that channel.
-    """
-    multiplier = problem.multiplier
-    lanes = lanes_for(problem.out_channels, machine)
-    unit = multiplier // math.gcd(multiplier, lanes)
-    while unit * lanes > problem.out_channels:
-        lanes //= 2
-        unit = multiplier // math.gcd(multiplier, lanes)
-    if unit <= min(MAX_UNIT, machine.registers // 4) and lanes >= min(multiplier, MIN_LANES):
-        return multiplier, lanes, unit, problem.out_channels // lanes
-    lanes = lanes_for(multiplier, machine)
-    return 0, lanes, 1, multiplier // lanes
 
 
 def blockings(problem: Problem, shape: TileShape) -> Iterator[Blocking]:

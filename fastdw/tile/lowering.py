@@ -88,6 +88,11 @@ def last_taps(shape) -> Lowering:
 
 
 @lowering
+def once(shape) -> Lowering:
+    return ConstantsType("TileShape", shape.fields | {"expand": 1}), lambda builder, shape: shape
+
+
+@lowering
 def scratch(shape) -> Lowering:
     def generate(builder, shape):
         with builder.goto_entry_block():
@@ -133,13 +138,22 @@ def load_taps(shape, address, tap_step) -> Lowering:
 
 @lowering
 def load_window(shape, address, row_step, col_step) -> Lowering:
-    typ = window_type(shape)
-    return typ, lambda builder, shape, address, row_step, col_step: load_vectors(builder, typ, address, row_step, col_step)
+    typ, expand = window_type(shape), shape.fields["expand"]
+
+    def generate(builder, shape, address, row_step, col_step):
+        vectors = []
+        for i in range(typ.rows):
+            for j in range(typ.cols):
+                offset = builder.add(builder.mul(row_step, I64(i)), builder.mul(col_step, I64(j)))
+                vectors += pixel_vectors(builder, typ, expand, address, offset)
+        return pack(builder, typ, vectors)
+
+    return typ, generate
 
 
 @lowering
 def load_window_clipped(shape, address, row_step, col_step, row, row_stride, height, col, width, blank) -> Lowering:
-    typ = window_type(shape)
+    typ, expand = window_type(shape), shape.fields["expand"]
 
     def generate(builder, shape, address, row_step, col_step, row, row_stride, height, col, width, blank):
         cols_inside = [is_inside(builder, builder.add(col, I64(j)), width) for j in range(typ.cols)]
@@ -149,7 +163,7 @@ def load_window_clipped(shape, address, row_step, col_step, row, row_stride, hei
             for j in range(typ.cols):
                 offset = builder.add(builder.mul(row_step, I64(i)), builder.mul(col_step, I64(j)))
                 pixel = builder.select(builder.and_(row_inside, cols_inside[j]), builder.add(address, offset), blank)
-                vectors += [load_value(builder, pixel, I64(4 * typ.lanes * v), typ.vector) for v in range(typ.vecs)]
+                vectors += pixel_vectors(builder, typ, expand, pixel, I64(0))
         return pack(builder, typ, vectors)
 
     return typ, generate

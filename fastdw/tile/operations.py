@@ -104,6 +104,12 @@ def last_taps(shape: TileShape) -> TileShape:
 
 
 @Operation
+def once(shape: TileShape) -> TileShape:
+    """The shape for pixels whose channels are repeated already."""
+    return replace(shape, expand=1)
+
+
+@Operation
 def scratch(shape: TileShape) -> int:
     """The address of SCRATCH_BYTES that the task has to itself, aligned to a cache line; they hold anything."""
     block = np.full(SCRATCH_BYTES // 4 + 16, np.nan, np.float32)
@@ -140,8 +146,10 @@ def load_taps(shape: TileShape, address: int, tap_step: int) -> Tile:
 
 @Operation
 def load_window(shape: TileShape, address: int, row_step: int, col_step: int) -> Tile:
-    """The input pixels under one filter row: rows x ((cols - 1)*stride + taps); row_step goes from one output row to the next."""
-    return _gather(_grid(address, shape.rows, shape.window_cols, _vectors(shape.vecs, shape.lanes), row_step, col_step), shape.lanes)
+    """The input pixels under one filter row: rows x ((cols - 1)*stride + taps), each as load_pixel loads it; row_step goes from one
+    output row to the next."""
+    i, j = np.ogrid[: shape.rows, : shape.window_cols]
+    return _pixels(shape, address + i * row_step + j * col_step)
 
 
 @Operation
@@ -165,7 +173,7 @@ def load_window_clipped(
     rows, cols = row + i * row_stride, col + j
     inside = (rows >= 0) & (rows < height) & (cols >= 0) & (cols < width)
     pixels = np.where(inside, address + i * row_step + j * col_step, blank)
-    return _gather(pixels[..., None] + 4 * shape.lanes * np.arange(shape.vecs), shape.lanes)
+    return _pixels(shape, pixels)
 
 
 def _run_offsets(shape: TileShape) -> np.ndarray:

@@ -36,6 +36,7 @@ from fastdw.tile import (
     load_window,
     load_window_clipped,
     memory,
+    once,
     operations,
     outer_fma,
     outer_fma_clipped,
@@ -137,6 +138,12 @@ def task_last_taps(shape, context, index):
     acc = load(shape, c.residual, c.row_step, c.col_step, c.last_vec)
     acc = slide_fma(rest, acc, load_window(rest, c.x, c.row_step, c.col_step), load_taps(rest, c.weight, c.col_step))
     store(acc, c.out, c.out_row, c.out_col, c.out_last)
+
+
+@task
+def task_once(shape, context, index):
+    c = view(CONTEXT, context)
+    store(load_window(once(shape), c.x, c.row_step, c.col_step), c.out, c.out_row, c.out_col, c.out_last)
 
 
 @task
