@@ -160,8 +160,9 @@ def cold_start(documents: list[dict], folder: Path) -> str:
 def memory_of_networks(documents: list[dict], folder: Path) -> str:
     rows = [[one["network"], *memory.cells(one)] for document in documents for one in document["networks"]]
     return (
-        "Memory between layers (LiteRT's: its arena, without XNNPACK), the most memory that a process on one thread had, and the time from "
-        f"its start to the first result, fastdw's kernels in its cache.\n\n{table([['network', *memory.COLUMNS], *rows])}"
+        "Memory between layers (LiteRT's: its arena, without XNNPACK, with its copy of the input, which fastdw reads where it lies), "
+        "the most memory that a process on one thread had, and the time from its start to the first result, fastdw's kernels in its cache."
+        f"\n\n{table([['network', *memory.COLUMNS], *rows])}"
     )
 
 
@@ -188,7 +189,10 @@ def regret(documents: list[dict], folder: Path) -> str:
             lines.append([*facts, *(f"{one[name]:.3f}" for name in ("gain", "best", "regret"))])
     regrets = [one["regret"] for document in documents for one in document["layers"]]
     lines.append(["geometric mean", *[""] * 6, f"{geometric_mean(regrets):.3f}"])
-    return f"The tuner's plan against the best of all plans of the same space, measured exhaustively.\n\n{table(lines)}"
+    return (
+        "The time of the tuner's plan relative to that of the best of all plans of the same space, in turns, after an exhaustive search; "
+        f"less than 1 is noise. A plan counts as measured each time that the tuner looks at it.\n\n{table(lines)}"
+    )
 
 
 SECTIONS: dict[str, tuple[str, Callable[[list[dict], Path], str]]] = {

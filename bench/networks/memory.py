@@ -4,7 +4,8 @@
 
 Both read the same .tflite file, each in processes of its own on one thread; fastdw's kernels are in its cache. Scratch is what lies
 between layers: fastdw's `Network.scratch_bytes`, in strips where these pay and without; LiteRT's arena, which is from the first to the
-last byte of the tensors that its own kernels write. With XNNPACK, which the other figures of LiteRT are with, that memory is not told.
+last byte of the tensors that its own kernels write, and of its copy of the input, which fastdw reads where it lies. With XNNPACK, which
+the other figures of LiteRT are with, that memory is not told.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def measure(name: str, folder: Path, runs: int) -> dict:
     if name not in ARCHITECTURES:
-        return {"network": name, "scratch": {}, "processes": {"litert": in_processes(NUMPY, folder, runs)}}
+        return {"network": name, "scratch": {}, "processes": dict.fromkeys(("fastdw", "litert"), in_processes(NUMPY, folder, runs))}
     graph = ARCHITECTURES[name]()
     path = folder / f"{name}.tflite"
     path.write_bytes(to_tflite(graph))
