@@ -104,7 +104,7 @@ class Network:
           ValueError: an array has the wrong shape, or out is read-only or overlaps x.
         """
         y = aligned_empty(self.output_shape) if out is None else out
-        if not self._is_usual(x, y) or np.may_share_memory(x, y):
+        if not self._is_usual(x, y) or (out is not None and np.may_share_memory(x, y)):
             return self._call_any(x, out)
         with self._lock:
             for run in self._runs:
