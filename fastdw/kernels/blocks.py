@@ -22,10 +22,10 @@ def count_blocks(extent: int, tile: int, wanted: int) -> int:
 
 
 def shared_extent(extent: int, tile: int, threads: int, blocks: int) -> int:
-    """Elements of a block where there are about so many blocks at most, and as many for every thread if that is possible."""
+    """Elements of a block where there are about so many blocks at most, and as many for every thread, two or more, if that is possible."""
     least = max(tile, extent // blocks)
-    even = (wanted for wanted in range(least, extent) if count_blocks(extent, tile, wanted) % threads == 0)
-    return next(even, least)
+    counts = ((wanted, count_blocks(extent, tile, wanted)) for wanted in range(least, extent))
+    return next((wanted for wanted, count in counts if count % threads == 0 and count >= 2 * threads), least)
 
 
 def largest_block(extent: int, blocks: int, tile: int) -> int:

@@ -65,9 +65,8 @@ CONTEXT = Context(
 
 
 @Inlined
-def copy_rows(shape, c, x_image, row_begin, row_end):
+def copy_strip(strip, c, x_image, row_begin, row_end):
     """The rows of the image under output rows, copied into the strip; where row 0 of the image would lie."""
-    strip = scratch(shape)
     length, left, width = c.strip_cols * c.depth, c.left * c.depth, c.width * c.depth
     first = max(0, row_begin * c.stride_row - c.top)
     end = min(c.height, (row_end - 1) * c.stride_row - c.top + (c.kernel_rows - 1) * c.dilation_row + 1)
@@ -101,7 +100,7 @@ def conv(shape, context, index):
     if c.strip_cols > 0:
         x_col, left, width = 4 * c.depth, 0, c.strip_cols
         x_row_step = x_col * width
-        x_image = copy_rows(shape, c, x_image, row_begin, row_end)
+        x_image = copy_strip(scratch(shape), c, x_image, row_begin, row_end)
     pixel_step = c.stride_col * x_col
     last_tap = (shape.pixels - 1) * c.stride_col + (c.kernel_cols - 1) * c.dilation_col
     for panel in range(c.panels * panel_block // c.panel_blocks, c.panels * (panel_block + 1) // c.panel_blocks):

@@ -111,7 +111,8 @@ def once(shape: TileShape) -> TileShape:
 
 @Operation
 def scratch(shape: TileShape) -> int:
-    """The address of SCRATCH_BYTES that the task has to itself, aligned to a cache line; they hold anything."""
+    """The address of SCRATCH_BYTES that the task has to itself, aligned to a cache line; they hold anything. For the task itself to
+    call: what an inlined function calls it for ends with that function."""
     block = np.full(SCRATCH_BYTES // 4 + 16, np.nan, np.float32)
     _scratches.append(block)
     return -(-block.ctypes.data // 64) * 64
