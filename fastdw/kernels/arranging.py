@@ -12,6 +12,7 @@ from fastdw.kernels.elementwise import NUMBER, count_row_blocks
 from fastdw.kernels.spec import lanes_for
 from fastdw.machine import Machine
 from fastdw.tile import Context, TileShape, add, load_pixel, load_row, move, multiply, peek, store, subtract, view, zeros
+from fastdw.tile.shapes import ARRAYS
 
 CONTEXT = Context(
     "row_blocks",  # of an image, a task each
@@ -41,9 +42,9 @@ def copy_rows(shape, context, index):
 @Task
 def fill_zeros(shape, context, index):
     c = view(CONTEXT, context)
-    step = 4 * shape.lanes
-    for at in range(0, c.row, step):
-        store(zeros(shape), c.out + min(at, c.row - step), 0, 0, 0)
+    end = block_start(index + 1, c.row_blocks, c.cols, shape.width)
+    for at in range(block_start(index, c.row_blocks, c.cols, shape.width), end, shape.width):
+        store(zeros(shape), c.out + 4 * min(at, end - shape.width), 0, 0, 0)
 
 
 @Inlined
@@ -73,7 +74,7 @@ def resize(shape, context, index):
 
 
 def packed(**fields: int) -> np.ndarray:
-    return CONTEXT.pack(dict.fromkeys(CONTEXT.fields[5:], 0) | fields)
+    return CONTEXT.pack(dict.fromkeys(CONTEXT.fields[len(ARRAYS) :], 0) | fields)
 
 
 def bind_copy(images: int, rows: int, row: int, x: Sequence[int], out: Sequence[int], threads: int) -> Bound:
@@ -83,8 +84,10 @@ def bind_copy(images: int, rows: int, row: int, x: Sequence[int], out: Sequence[
     return NUMBER, packed(row_blocks=blocks, rows=rows, row=4 * row, **steps), images * blocks
 
 
-def bind_zeros(count: int, machine: Machine) -> Bound:
-    return TileShape(1, 1, 1, lanes_for(count, machine)), packed(row=4 * count), 1
+def bind_zeros(count: int, machine: Machine, threads: int) -> Bound:
+    shape = TileShape(1, 1, 1, lanes_for(count, machine))
+    blocks = count_row_blocks(count // shape.width, count, threads)
+    return shape, packed(row_blocks=blocks, cols=count), blocks
 
 
 def bind_resize(x_shape: tuple[int, ...], out_shape: tuple[int, ...], machine: Machine, threads: int) -> Bound:

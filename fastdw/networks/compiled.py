@@ -13,14 +13,13 @@ from fastdw.call import Step
 from fastdw.fused import located
 from fastdw.jit import Task
 from fastdw.kernels import arranging, elementwise
+from fastdw.kernels.arranging import Bound
 from fastdw.machine import host
 from fastdw.networks.activations import Activation
 from fastdw.networks.layers import Call
 from fastdw.networks.windows import Shape
-from fastdw.tile import TileShape
 
 Parameters = dict[str, np.ndarray]
-Bound = tuple[TileShape, np.ndarray, int]
 Neighbours = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -39,8 +38,7 @@ class StepCall:
 
         shape, memory, tasks = bound
         inputs = [name for name in names if name not in parameters]
-        aliases = dict(zip(inputs, ("x", "residual"), strict=False))  # the names of first and second input
-        places = {name: (aliases.get(name, name), 0) for name in names}
+        places = {name: (name if name in parameters else input_name(inputs.index(name)), 0) for name in names}
         step = Step(task.pointer(shape), memory, tasks, located(places | {"out": ("out", 0)}))
         self.plan = TaskPlan(f"f32_{task.function.__name__}_{shape}")
         self.steps = ((step, parameters),)
@@ -63,7 +61,7 @@ class Steps:
 
     def __init__(self, run: Call, *steps: tuple[Task, Bound, str, int]):
         """steps: each a task with what is bound to it, the name of the input that it reads, if any, and floats past the begin of out."""
-        self.plan = TaskPlan(" + ".join(f"f32_{task.function.__name__}_{bound[0]}" for task, bound, _, _ in steps))
+        self.plan = TaskPlan("")  # by itself it runs no kernel
         self.steps: tuple[tuple[Step, Parameters], ...] = tuple((self._step(*step), {}) for step in steps)
         self._run = run
 
@@ -103,7 +101,7 @@ def prepare_pad(run: Call, threads: int | None, shape: Shape, padding: tuple[tup
     out_image = (top + rows + bottom) * out_row
     row = cols * channels
     bound = arranging.bind_copy(images, rows, row, (rows * row, row), (out_image, out_row), workers(threads))
-    blank = arranging.bind_zeros(images * out_image, host())
+    blank = arranging.bind_zeros(images * out_image, host(), workers(threads))
     return Steps(run, (arranging.fill_zeros, blank, "", 0), (arranging.copy_rows, bound, "x", top * out_row + left * channels))
 
 

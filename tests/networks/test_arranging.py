@@ -66,6 +66,7 @@ def test_resize_with_half_pixels():
 LAYERS = [  # makes the layer of the names of its inputs; input shapes
     (lambda *names: Pad("layer", names, padding=((0, 0), (2, 1), (0, 3), (0, 0))), [(2, 3, 4, 5)]),
     (lambda *names: Pad("layer", names, padding=((0, 0), (0, 0), (1, 0), (0, 0))), [(1, 40, 30, 17)]),
+    (lambda *names: Pad("layer", names, padding=((0, 0), (1, 2), (3, 1), (0, 0))), [(2, 80, 60, 17)]),
     (lambda *names: Concatenate("layer", names), [(2, 3, 5), (2, 3, 1), (2, 3, 7), (2, 3, 2)]),
     (lambda *names: Concatenate("layer", names, axis=1), [(2, 30, 30, 16), (2, 1, 30, 16), (2, 2, 30, 16)]),
     (lambda *names: Concatenate("layer", names, axis=0), [(2, 3), (1, 3)]),
@@ -107,6 +108,7 @@ def test_a_network_of_them_is_one_program(threads):
     x = value(1, 6, 7, 5)
     network = Network(graph, threads=threads)
     assert len(network._runs) == 1
+    assert {layer.name for layer in network.layers if not layer.kernel} == {"padded", "all"}, "by themselves they are NumPy's"
     expected = meaning(graph, x)
     for _ in range(2):  # the second time memory holds what the first has left
         np.testing.assert_array_equal(network(x), expected)
