@@ -43,11 +43,11 @@ def without_residual(case: problems.Case) -> problems.Case:
 
 
 def run_prepared(case: problems.Case, changes: dict, **given) -> np.ndarray:
-    arrays = case.arrays | changes
-    x, residual = arrays.pop("x"), arrays.pop("residual", None)
+    arguments, residual = case.given(**changes), case.arrays.get("residual")
+    x = arguments.pop("x")
     if residual is not None:
-        arrays["residual"], given["residual"] = True, residual
-    layer = fastdw.prepare(getattr(fastdw, case.call), x.shape, **arrays, **case.keywords)
+        arguments["residual"], given["residual"] = True, residual
+    layer = fastdw.prepare(getattr(fastdw, case.call), x.shape, **arguments)
     return layer(x, **given)
 
 

@@ -195,10 +195,11 @@ def most_accumulators(machine: Machine, taps: int, stride: int, rows: int, vecs:
 
 
 def most_repeated(machine: Machine, taps: int, stride: int, rows: int, vecs: int) -> int:
-    """The same for repeated channels: all of the window passes through registers. 0: leave it to strips."""
-    if machine.registers < 32:
+    """The same for repeated channels: all of the window passes through registers. 0: leave it to strips, as where registers are
+    few, or permutations take turns with multiply-adds."""
+    if machine.registers < 32 or not machine.is_memory_operand:
         return 0
-    if taps > 3 or stride > 1 or not machine.is_memory_operand:
+    if taps > 3 or stride > 1:
         return machine.registers // (8 if taps > 3 and rows > 1 else 4)
     return machine.registers // 2 - (2 if rows > 1 or vecs > 4 else 0)
 
