@@ -77,7 +77,8 @@ def plan_of(request: Request, make_plan: MakePlan = planner.plan) -> tuple[Plan,
 def bind(request: Request, make_plan: MakePlan = planner.plan) -> Call:
     """Plan a request and compile what it needs. make_plan is given the problem and the threads."""
     plan, layout, out_shape = plan_of(request, make_plan)
-    from fastdw import launch
+    with WHOLE:
+        from fastdw import launch
 
     spec = registry()[plan.kernel]
     fields, tasks = spec.bind(plan, layout)

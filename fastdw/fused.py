@@ -11,6 +11,7 @@ import numpy as np
 
 from fastdw import blockplanner, call
 from fastdw.call import SELF, Step, refuse_overlap
+from fastdw.forks import WHOLE
 from fastdw.kernels import elementwise, strips
 from fastdw.kernels.spec import BlockPlan, Cut, Layout, Plan, registry
 from fastdw.kernels.strips import Stage
@@ -37,7 +38,8 @@ class Block:
 
     def program(self, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray | None]):
         """The block with its parameters and scratch of its own, ready to be run by one thread at a time."""
-        from fastdw.program import Program
+        with WHOLE:
+            from fastdw.program import Program
 
         scratch = aligned_empty(self.plan.scratch_bytes // 4)
         given: dict[str, np.ndarray | str] = {"x": "x", "residual": "residual", "out": "out", "scratch": scratch}
@@ -94,7 +96,8 @@ def facts_of(requests: tuple[Request, ...]) -> tuple[tuple[Problem, ...], tuple[
     """What a block's plan depends on: the stages' problems, their plans each for itself, whether arrays have no gaps, threads."""
     apart = tuple(call.plan_of(request)[0] for request in requests)
     problems = tuple(laid(request)[0] for request in requests)
-    from fastdw import thread_pool
+    with WHOLE:
+        from fastdw import thread_pool
 
     dense = all(is_dense(request) for request in requests)
     return problems, apart, dense, min(requests[-1].threads, thread_pool.thread_limit())

@@ -13,7 +13,7 @@ CPUS = ("cortex-a53", "cortex-a55", "cortex-a72", "neoverse-n1")
 CODE = [(cpu, spec, tile) for cpu in CPUS for spec, tile in default_tiles(CORES[cpu])]
 
 # once a tile, with loads moved ahead for cores that issue in order
-SPILLED_THERE = {(cpu, kernel): most for cpu in ("cortex-a53", "cortex-a55") for kernel, most in (("depthwise_few", 1.0), ("conv", 0.2))}
+SPILLED_THERE = {(cpu, kernel): 1.0 for cpu in ("cortex-a53", "cortex-a55") for kernel in ("depthwise_few", "conv")}
 
 # at least so much of what the multiply-add units allow, or the load units where these are busier
 PREDICTED = {

@@ -169,7 +169,7 @@ def test_python_mistakes():
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
 def test_interrupted_and_killed_runs_keep_what_is_done(sent, path, tmp_path):
     shapes_file = tmp_path / "many.txt"
-    shapes_file.write_text("".join(f"pointwise 7x7x{channels} out=64\n" for channels in range(16, 56, 4)))
+    shapes_file.write_text("".join(f"pointwise 7x7x{channels} out=64\n" for channels in range(16, 256, 4)))
     arguments = [sys.executable, "-m", "fastdw", "autotune", "--shapes", str(shapes_file), "--budget", "60s", "--threads", "1"]
     environment = os.environ | {"PYTHONPATH": str(Path(fastdw.__file__).parent.parent)}
     tuner = subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
