@@ -92,6 +92,35 @@ worker.join()
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.parametrize("module", ["fastdw.launch", "fastdw.program", "fastdw.thread_pool"])
+def test_a_child_forked_during_an_import_can_call(module):
+    done = run_python(f"""
+import os, signal, sys, threading, time, numpy as np, fastdw
+begun = threading.Event()
+class Slow:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            begun.set()
+            time.sleep(0.3)
+sys.meta_path.insert(0, Slow())
+x, w = np.ones((1, 8, 8, 16), np.float32), np.ones((16, 16), np.float32)
+def block():
+    fastdw.separable_conv2d(x, np.ones((3, 3, 16), np.float32), w, threads=1)
+worker = threading.Thread(target=block)
+worker.start()
+assert begun.wait(60)
+child = os.fork()
+if child == 0:
+    signal.alarm(30)
+    block()
+    os._exit(0)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+worker.join()
+""")
+    assert done.returncode == 0, done.stderr
+
+
 def test_threads_that_others_started_are_known_to_be_lost_after_a_fork():
     done = run_python("""
 import fastdw, os, signal, numpy as np
