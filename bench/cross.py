@@ -6,6 +6,7 @@ Not to the last instruction what Numba makes there, but close: the same intermed
 from __future__ import annotations
 
 import re
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from numba.core.registry import cpu_target
 
 from bench.assembly import AARCH64, SSE, X86, Function, InstructionSet
 from fastdw import jit
-from fastdw.jit import Task
+from fastdw.jit import Inlined, Task
 from fastdw.machine import Machine
 from fastdw.tile import TileShape
 
@@ -94,13 +95,20 @@ def _unoptimised(task: Task, tile: TileShape) -> tuple[str, str]:
 
 @contextmanager
 def _without_passes() -> Iterator[None]:
+    """What is inlined is compiled anew too: passes for this machine may have seen what it was compiled to before."""
     codegen = cpu_target.target_context.codegen()
     kept = numba.config.OPT, codegen._opt_level  # type: ignore[attr-defined]
+    inlined = {id(value): value for module in list(sys.modules.values()) for value in vars(module).values() if type(value) is Inlined}
+    dispatchers = {number: value.__dict__.pop("dispatcher", None) for number, value in inlined.items()}
     numba.config.OPT, codegen._opt_level = type(kept[0])(0), 0  # type: ignore[attr-defined]
     try:
         yield
     finally:
         numba.config.OPT, codegen._opt_level = kept  # type: ignore[attr-defined]
+        for number, value in inlined.items():
+            value.__dict__.pop("dispatcher", None)
+            if dispatchers[number] is not None:
+                value.__dict__["dispatcher"] = dispatchers[number]
 
 
 @cache

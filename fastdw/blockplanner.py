@@ -22,7 +22,6 @@ from fastdw.problem import POINTWISE, Problem
 LEAST_PIXELS = 96  # of a range of rows
 L2_SHARE = 0.5
 OUT_OF_L2 = 1.5  # as much between the stages, in sizes of the cache, leaves it
-L2_BYTES = 512 << 10  # where it is not known
 
 
 def plan_block(problems: tuple[Problem, ...], plans: tuple[Plan, ...], dense: bool, threads: int) -> BlockPlan:
@@ -63,7 +62,7 @@ def _strips(problems: tuple[Problem, ...], dense: bool, threads: int, machine: M
     range_pixels = last.out_height * last.out_width // threads
     if threads > 1 and range_pixels < LEAST_PIXELS:
         return f"{range_pixels} pixels for each of {threads} threads, fewer than {LEAST_PIXELS}"
-    cache_bytes = machine.l2_bytes or L2_BYTES
+    cache_bytes = machine.l2_size
     between = bytes_between(problems)
     if between < OUT_OF_L2 * cache_bytes * threads:
         return f"{between:,} bytes between them, which the cache holds"

@@ -68,7 +68,7 @@ def plan_of(request: Request, make_plan: MakePlan = planner.plan) -> tuple[Plan,
     check_results(request, out_shape)
     problem, layout = lay(request, problem, request.out or contiguous(out_shape))
     with WHOLE:
-        from fastdw import thread_pool
+        from fastdw import launch, thread_pool  # noqa: F401 (all that calls are compiled with, while a fork waits)
 
         plan = make_plan(problem, min(request.threads, thread_pool.thread_limit()))
     return plan, layout, out_shape
@@ -77,8 +77,7 @@ def plan_of(request: Request, make_plan: MakePlan = planner.plan) -> tuple[Plan,
 def bind(request: Request, make_plan: MakePlan = planner.plan) -> Call:
     """Plan a request and compile what it needs. make_plan is given the problem and the threads."""
     plan, layout, out_shape = plan_of(request, make_plan)
-    with WHOLE:
-        from fastdw import launch
+    from fastdw import launch
 
     spec = registry()[plan.kernel]
     fields, tasks = spec.bind(plan, layout)

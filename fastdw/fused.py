@@ -96,8 +96,7 @@ def facts_of(requests: tuple[Request, ...]) -> tuple[tuple[Problem, ...], tuple[
     """What a block's plan depends on: the stages' problems, their plans each for itself, whether arrays have no gaps, threads."""
     apart = tuple(call.plan_of(request)[0] for request in requests)
     problems = tuple(laid(request)[0] for request in requests)
-    with WHOLE:
-        from fastdw import thread_pool
+    from fastdw import thread_pool
 
     dense = all(is_dense(request) for request in requests)
     return problems, apart, dense, min(requests[-1].threads, thread_pool.thread_limit())

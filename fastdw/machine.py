@@ -96,6 +96,11 @@ class Machine:
         return self.architecture == "x86_64" and self.is_fused
 
     @property
+    def l2_size(self) -> int:
+        """Bytes of the second-level cache; where the system does not tell, what small cores have."""
+        return self.l2_bytes or 512 << 10
+
+    @property
     def has_threes(self) -> bool:
         """LLVM compiles vectors of three elements. For aarch64 it ends the process on some: an assertion in getCopyFromPartsVector."""
         return self.architecture != "aarch64"

@@ -11,7 +11,6 @@ import numpy as np
 
 from fastdw import arguments, functional, fused, gather, gather_blocks
 from fastdw.call import Call, Step, bind
-from fastdw.forks import WHOLE
 from fastdw.gather_blocks import Stages
 from fastdw.kernels.spec import BlockPlan, Plan
 from fastdw.packing import BLANK, PackedWeight, aligned_empty
@@ -40,8 +39,7 @@ class PreparedCall(Prepared, ABC):
     """layer(x, out=None, residual=None). Safe to call from several threads at once."""
 
     def __init__(self, x_shape: tuple[int, ...], out_shape: tuple[int, ...], takes_residual: bool):
-        with WHOLE:
-            from fastdw import arrays
+        from fastdw import arrays
 
         self.x_shape, self.out_shape, self._takes_residual = x_shape, out_shape, takes_residual
         third = (out_shape if takes_residual else x_shape, False)

@@ -93,10 +93,19 @@ worker.join()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-@pytest.mark.parametrize("module", ["fastdw.launch", "fastdw.program", "fastdw.thread_pool"])
-def test_a_child_forked_during_an_import_can_call(module):
+@pytest.mark.parametrize(
+    ("module", "work"),
+    [
+        *[(module, "block") for module in ("fastdw.launch", "fastdw.program", "fastdw.thread_pool")],
+        *[(module, "network") for module in ("fastdw.program", "fastdw.thread_pool")],
+    ],
+)
+def test_a_child_forked_during_an_import_can_call(module, work):
     done = run_python(f"""
 import os, signal, sys, threading, time, numpy as np, fastdw
+from fastdw.networks import Graph, Network
+from fastdw.networks.arranging import Pad
+from fastdw.networks.graph import INPUT
 begun = threading.Event()
 class Slow:
     def find_spec(self, name, path=None, target=None):
@@ -107,13 +116,17 @@ sys.meta_path.insert(0, Slow())
 x, w = np.ones((1, 8, 8, 16), np.float32), np.ones((16, 16), np.float32)
 def block():
     fastdw.separable_conv2d(x, np.ones((3, 3, 16), np.float32), w, threads=1)
-worker = threading.Thread(target=block)
+def network():
+    graph = Graph("one layer", (1, 8, 8, 16))
+    graph.add(Pad("pad", (INPUT,), padding=((0, 0), (1, 1), (1, 1), (0, 0))))
+    Network(graph, threads=1)(x)
+worker = threading.Thread(target={work})
 worker.start()
 assert begun.wait(60)
 child = os.fork()
 if child == 0:
     signal.alarm(30)
-    block()
+    {work}()
     os._exit(0)
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 worker.join()

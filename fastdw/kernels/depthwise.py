@@ -146,7 +146,8 @@ TILES = (
 )
 NARROW = (3, 5, 6)  # columns of images that are best taken a row at a time, where no tile of those is as wide
 PAIRED = 2.0  # in-order cores: what tiles of several vectors cost, whose neighbours are loaded in pairs
-DILATED = 1.2  # where pixels lie apart: what several rows of few columns cost; and tiles of several vectors, or, of crowded pixels, of few
+FEW_COLS = 1.2  # where pixels lie apart: what several rows of few columns cost
+UNEVEN = 1.2  # and many vectors of a pixel; or few, where pixels share sets of the first cache
 SET_BYTES = 4 << 10  # pixels so far apart share sets of the first cache
 TOLERANCE = 1.1  # the first tile within this of the least cost is taken
 
@@ -245,13 +246,12 @@ def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape,
 
 def choose_from(shapes: Iterable[TileShape], problem: Problem, machine: Machine, threads: int) -> tuple[TileShape, Blocking]:
     is_dilated = max(problem.dilation) > 1
-
     is_crowded = 4 * problem.channels * problem.dilation[1] % SET_BYTES == 0
 
     def factor(shape: TileShape) -> float:
         if is_dilated:
-            is_wide = shape.vecs > FEW_VECS
-            return (DILATED if shape.rows > 1 and shape.cols < 4 else 1) * (DILATED if is_wide != is_crowded else 1)
+            fits_pixels = (shape.vecs > FEW_VECS) == is_crowded
+            return (FEW_COLS if shape.rows > 1 and shape.cols < 4 else 1) * (1 if fits_pixels else UNEVEN)
         return PAIRED if machine.is_in_order and shape.vecs > 1 else 1
 
     if problem.kernel[1] > WIDE_TAPS:  # a row of outputs shares most of a wide window
@@ -267,7 +267,7 @@ def choose_from(shapes: Iterable[TileShape], problem: Problem, machine: Machine,
     fitting = (machine.l1_bytes or 32 << 10) * 3 // 4 // (4 * pixels)
     least = 32 if is_dilated else 8  # vectors of a pixel, which are the only neighbours where pixels lie apart
     channels = max(least * shape.lanes, 1 << fitting.bit_length() - 1 if fitting else 1)
-    is_large = problem.bytes_moved > 2 * (machine.l2_bytes or 1 << 20) and problem.kernel[1] < WIDE_TAPS
+    is_large = problem.bytes_moved > 2 * machine.l2_size and problem.kernel[1] < WIDE_TAPS
     if problem.kernel[0] == 1 or is_large:  # no row is read twice, or memory is what it waits for, which is fastest in order
         channels = problem.out_channels
     return shape, Blocking(rows, min(problem.out_channels, channels))

@@ -215,7 +215,7 @@ def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape,
     if tasks < 2 * threads:
         rows = max(shape.rows, rows * tasks // (2 * threads))
     channels = shape.width
-    if problem.multiplier > 1 and 4 * problem.out_height * problem.out_width * problem.out_channels > (machine.l2_bytes or 1 << 20):
+    if problem.multiplier > 1 and 4 * problem.out_height * problem.out_width * problem.out_channels > machine.l2_size:
         rows, channels = min(rows, FEW_ROWS), problem.out_channels  # pixels of the output are whole before they leave the cache
     while rows > shape.rows and strip_bytes(problem, rows, cols, shape.width) > SCRATCH_BYTES:
         rows = max(shape.rows, -(-rows // 2))

@@ -66,7 +66,8 @@ class Network:
     """
 
     def __init__(self, graph: Graph, *, threads: int | None = None, fuse: bool = True):
-        from fastdw import thread_pool
+        with forks.WHOLE:
+            from fastdw import program, thread_pool  # noqa: F401 (all that programs are compiled with, while a fork waits)
 
         graph = fold(graph)
         if not graph.layers:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastdw.blockplanner import L2_BYTES
 from fastdw.machine import host
 from fastdw.networks.compiled import input_name
 from fastdw.networks.graph import INPUT
@@ -53,7 +52,7 @@ def compiled(layers: list[PlannedLayer], values: dict[str, np.ndarray], output: 
     following = iter(placed)
     for layer in layers:
         layer.call.keep([next(following) for _ in layer.steps])  # type: ignore[attr-defined]
-    steps = look_ahead(bound, ranges, (host().l2_bytes or L2_BYTES) // 2)
+    steps = look_ahead(bound, ranges, host().l2_size // 2)
     workers = min(threads, max(step.tasks for step in steps))
     program = Program([(step, {**around, **each}) for step, around, each in zip(steps, given, placed, strict=True)], workers)
     return lambda x, out: program.run(x, x, out, 0)

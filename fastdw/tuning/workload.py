@@ -26,7 +26,6 @@ KINDS = (DEPTHWISE, POINTWISE, CONV, POOL)
 MOST_COPIES = 4096
 LINE = ALIGNMENT // 4  # floats
 IMAGE_RING = 2  # times the second level of cache
-L2_BYTES = 1 << 20  # where the system does not tell
 GAP = 16  # channels between two pixels where they are not dense
 
 
@@ -100,7 +99,7 @@ class Workload:
 
     def _count_images(self) -> int:
         n_bytes = 4 * (self.pixels.size + math.prod(self.out_shape))
-        return max(2, min(MOST_COPIES, IMAGE_RING * (host().l2_bytes or L2_BYTES) // n_bytes))
+        return max(2, min(MOST_COPIES, IMAGE_RING * host().l2_size // n_bytes))
 
     def _copy_of_weight(self) -> np.ndarray:
         return self.weight if self.problem.kind == POOL else _copied(self.weight, aligned_empty(self.weight.shape))
