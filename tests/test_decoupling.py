@@ -201,6 +201,7 @@ def test_the_command_by_error(capsys, regular_network):
     [
         (["nothing.tflite"], "model: got 'nothing.tflite'; expected a .tflite or .onnx file, or one of"),
         (["regular", "--terms", "0"], "argument --terms: got 0; expected a whole number of at least 1"),
+        (["regular", "--terms", "4", "9"], "terms: got 9; expected at most 8, which make every layer exact"),
         (["regular", "--terms", "2", "--error", "0.5"], "argument --error: not allowed with argument --terms"),
         (["regular", "--error", "2"], "error: got 2.0; expected a number of at least 0 and less than 1"),
     ],

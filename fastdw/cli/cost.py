@@ -13,7 +13,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     parser = commands.add_parser("cost", help="count multiply-adds, parameters and bytes", description=description)
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--network", metavar="NAME", help="an architecture (mobilenet_v1, mobilenet_v2) or a .tflite or .onnx file")
+    what.add_argument("--network", metavar="NAME", help="an architecture, as mobilenet_v2, or a .tflite or .onnx file")
     what.add_argument("--layer", type=size, metavar="HxWxC", help="one layer, by the size of its input")
     parser.add_argument("--out", type=count, metavar="N", help="output channels of the layer (as many as come in)")
     parser.add_argument("--kernel", type=count, default=3, metavar="K", help="filter taps along each side (3)")

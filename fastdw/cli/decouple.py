@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 def add(commands: argparse._SubParsersAction) -> None:
     description = "Each regular convolution of a network as a sum of depthwise-separable terms, beside the regular one."
     parser = commands.add_parser("decouple", help="regular convolutions as separable ones", description=description)
-    parser.add_argument("model", help="a .tflite or .onnx file, or an architecture with random weights (mobilenet_v1)")
+    parser.add_argument("model", help="a .tflite or .onnx file, or an architecture with random weights, as mobilenet_v1")
     how = parser.add_mutually_exclusive_group()
-    how.add_argument("--terms", type=count, nargs="+", metavar="N", help="how many terms, one or several numbers; without: every number")
+    help_terms = "how many terms, one or several numbers, of each layer at most as many as make it exact; without: every number"
+    how.add_argument("--terms", type=count, nargs="+", metavar="N", help=help_terms)
     how.add_argument("--error", type=float, metavar="E", help="the least number of terms with at most this error, as 0.1")
     parser.add_argument("--threads", type=count, metavar="N", help="threads a layer may use")
     parser.add_argument("--repeat", type=count, default=20, metavar="N", help="how many calls to time (20)")
@@ -31,15 +32,19 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def decouple(options: argparse.Namespace) -> None:
+    from fastdw.decoupling import most_terms
     from fastdw.networks import load_graph
     from fastdw.networks.layers import Conv2D
 
     graph = load_graph(options.model)
-    layers = [layer for layer in graph.layers if isinstance(layer, Conv2D) and layer.kernel != (1, 1)]
+    layers = [layer for layer in graph.layers if type(layer) is Conv2D and layer.kernel != (1, 1)]
     if not layers:
         raise ValueError(
             f"model: got {options.model}, which has no regular convolution of more than one tap; expected one with such layers"
         )
+    most = max(most_terms(layer.weight.shape) for layer in layers)
+    if options.terms and max(options.terms) > most:
+        raise ValueError(f"terms: got {max(options.terms)}; expected at most {most}, which make every layer exact")
     rows: list[Sequence[str]] = [
         ("layer", "input", "weight", "terms", "error", "mult-adds", "of regular", "regular us", "decoupled us", "of regular")
     ]
@@ -60,14 +65,14 @@ def layer_rows(graph: Graph, layer: Conv2D, options: argparse.Namespace) -> tupl
 
     shape = graph.input_shapes(layer)[0]
     most = most_terms(layer.weight.shape)
-    wanted = [None] if options.error is not None else options.terms or range(1, most + 1)
+    wanted = [None] if options.error is not None else sorted({min(terms, most) for terms in options.terms or range(1, most + 1)})
     keywords = {**layer.geometry, "activation": layer.activation, "threads": options.threads}
     x = np.random.default_rng(0).standard_normal(shape, np.float32)
     regular = fastdw.prepare(fastdw.conv2d, shape, layer.weight, layer.bias, **keywords)
     rows: list[Sequence[str]] = []
     quicker = []
     for terms in wanted:
-        parts = fastdw.decouple(layer.weight, None if terms is None else min(terms, most), options.error)
+        parts = fastdw.decouple(layer.weight, terms, options.error)
         decoupled = fastdw.prepare(fastdw.separable_conv2d, shape, parts.depthwise, parts.pointwise, None, layer.bias, **keywords)
         cost = parts.cost(shape, **layer.geometry).multiply_adds
         share = cost / layer.multiply_adds(shape)
