@@ -39,6 +39,7 @@ class Decoupled:
       pointwise [channels, terms * out_channels], depthwise [kernel_h, kernel_w, terms * out_channels, 1].
 
     error: root of the sum of squares of what is missing, relative to that of the weight.
+    terms, order: how many, and in which of the two orders; shape: of the regular weight.
     """
 
     depthwise: np.ndarray = field(repr=False)
@@ -46,7 +47,7 @@ class Decoupled:
     error: float
     terms: int
     order: str
-    shape: tuple[int, ...]  # of the regular weight
+    shape: tuple[int, ...]
 
     @property
     def most_terms(self) -> int:

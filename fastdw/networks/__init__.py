@@ -1,4 +1,9 @@
-"""Whole networks: architectures, importers, and the plan that runs them."""
+"""Whole networks: architectures, importers, and the plan that runs them.
+
+network = load_tflite("mobilenet_v2.tflite"); y = network(x). load_tflite and load_onnx give a Network, read_tflite and read_onnx
+the Graph that one is made of. ARCHITECTURES: functions that make a Graph with random weights, by name; each takes size (of the
+image: one number, or height and width), classes and seed.
+"""
 
 from fastdw.networks.architectures import (
     ARCHITECTURES,

@@ -27,7 +27,8 @@ class Quantization:
 class Graph:
     """Layers in the order they run. The value a layer gives goes by the layer's name; the output is the last one's unless said.
 
-    `quantization` is that of the input in the file the network came from; the network itself runs in float32.
+    shapes: of all values, by name; input_shape and output_shape are two of them.
+    quantization: of the input in the file the network came from; the network itself runs in float32.
     """
 
     def __init__(self, name: str, input_shape: Sequence[int], quantization: Quantization | None = None):

@@ -27,6 +27,7 @@ from fastdw.packing import aligned_empty
 class PlannedLayer:
     """A layer with its plan: `call(*inputs, out=array)` computes it.
 
+    name, kind, inputs (names of layers), output_shape and multiply_adds are those of the layer.
     bytes_moved: the least possible: what comes in, parameters, what goes out. kernel: the plan's, or "" where NumPy computes.
     """
 
@@ -62,7 +63,8 @@ class Network:
       threads: threads a layer may use; None for fastdw's default.
       fuse: compute convolutions in a row strip by strip where the planner finds that this pays. The bits are the same without.
 
-    `scratch_bytes` is the size of the memory between layers, which the network owns.
+    name, input_shape, output_shape and quantization are those of the graph; layers: a tuple of PlannedLayer; multiply_adds: of all.
+    scratch_bytes: the size of the memory between layers, which the network owns.
     """
 
     def __init__(self, graph: Graph, *, threads: int | None = None, fuse: bool = True):

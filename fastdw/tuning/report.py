@@ -42,7 +42,12 @@ class NetworkTimes:
 
 @dataclass
 class TuningReport:
-    """str(report) is a table; to_json() everything."""
+    """What autotune found: str(report) is a table, to_json() everything.
+
+    rows: one a problem and number of threads; networks: times of whole networks before and after.
+    compiled, compile_seconds: kernels, and how long they took; seconds: in all. path: of the profile. messages: what else was found.
+    interrupted: whether it was stopped before the end.
+    """
 
     machine: str
     residency: str
@@ -52,7 +57,7 @@ class TuningReport:
     compiled: int = 0
     compile_seconds: float = 0.0
     seconds: float = 0.0
-    path: str = ""  # of the profile
+    path: str = ""
     messages: list[str] = field(default_factory=list)
     interrupted: bool = False
 
