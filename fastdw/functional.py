@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from fastdw import arguments, fused, gather_blocks, planner, profile_files
+from fastdw import arguments, fused, gather_blocks, knobs, planner, profile_files
 from fastdw.call import plan_of
 from fastdw.gather import forget_calls, gather, pack, run
 from fastdw.kernels.spec import BlockPlan, Plan
@@ -305,7 +305,7 @@ def use_profile(profile: str | PathLike | None) -> None:
       FileNotFoundError: there is no such file.
       fastdw.profile.ProfileError, a ValueError: it is damaged, of another machine or of a newer schema.
     """
-    if profile is not None and profile not in profile_files.OFF:
+    if profile is not None and profile not in knobs.OFF:
         profile = Path(profile).expanduser().absolute()
         profile_files.read_own(profile)
     profile_files.choose(None if profile is None else str(profile))

@@ -10,7 +10,6 @@ the callees of a kernel and raises on damaged files (https://github.com/numba/nu
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import pickle
 import sys
@@ -28,9 +27,8 @@ from numba.core.runtime.nrt import rtsys
 
 from fastdw import file_lock, knobs
 from fastdw.machine import tuned_core
-from fastdw.notices import warn_once
+from fastdw.notices import LOG, warn_once
 
-LOG = logging.getLogger("fastdw")
 COMPILED: list[str] = []  # the kernels that this process has compiled
 _given_up: set[Path] = set()  # directories where a lock was waited for in vain
 DIGEST_LENGTH = 16

@@ -1,16 +1,18 @@
-"""Every environment variable that fastdw reads, at the moment it is needed."""
+"""Every environment variable that fastdw itself reads, at the moment it is needed."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+OFF = ("", "off")
+
 
 def cache_directory() -> Path | None:
     """FASTDW_CACHE_DIR: where compiled kernels are kept; the user's cache directory where unset, none where empty or "off"."""
     given = os.environ.get("FASTDW_CACHE_DIR")
     if given is not None:
-        return None if given in ("", "off") else Path(given).expanduser()
+        return None if given in OFF else Path(given).expanduser()
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("fastdw", appauthor=False))
@@ -35,3 +37,13 @@ def threading_layer() -> str | None:
     """NUMBA_THREADING_LAYER, where it names one layer; None where Numba looks for one itself."""
     name = os.environ.get("NUMBA_THREADING_LAYER", "default")
     return name if name in ("omp", "tbb", "workqueue") else None
+
+
+def cpu_name() -> str | None:
+    """NUMBA_CPU_NAME: the CPU that Numba compiles for; the host where unset."""
+    return os.environ.get("NUMBA_CPU_NAME")
+
+
+def cpu_features() -> str | None:
+    """NUMBA_CPU_FEATURES: "+feature,-feature,...", by which that CPU differs."""
+    return os.environ.get("NUMBA_CPU_FEATURES")

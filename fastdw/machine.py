@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from fastdw import knobs
+
 # Features that decide the vector width. A CPU named by NUMBA_CPU_NAME has those of its line; others are taken as the host has them.
 _NAMED = {
     "generic": (),
@@ -148,7 +150,7 @@ def _host_features(cpuinfo: str, architecture: str) -> frozenset[str]:
 def _features(cpuinfo: str, architecture: str) -> frozenset[str]:
     """Those of the host, changed as Numba changes what it compiles for: NUMBA_CPU_FEATURES, where set, adds to and takes from
     those of the CPU that NUMBA_CPU_NAME names; the name alone leaves the host's features."""
-    named, changes = os.environ.get("NUMBA_CPU_NAME"), os.environ.get("NUMBA_CPU_FEATURES")
+    named, changes = knobs.cpu_name(), knobs.cpu_features()
     features = set(_host_features(cpuinfo, architecture))
     if changes is not None and named in _NAMED and architecture == "x86_64":
         features = set(_NAMED[named])
@@ -222,7 +224,7 @@ def detect(root: Path = Path("/")) -> Machine:
     models = tuple(sorted({model for model in core_models(cpuinfo).values() if model}))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     caches = root / "sys/devices/system/cpu"
-    name = os.environ.get("NUMBA_CPU_NAME") or _name(cpuinfo, root, models) or platform.processor() or architecture
+    name = knobs.cpu_name() or _name(cpuinfo, root, models) or platform.processor() or architecture
     return Machine(name, architecture, _features(cpuinfo, architecture), cores, _cache_bytes(1, caches), _cache_bytes(2, caches), models)
 
 
@@ -234,4 +236,4 @@ def host() -> Machine:
 
 def tuned_core() -> str | None:
     """The core that kernels are tuned for: LLVM's own choice is the last core of a machine that has several. None: leave it to LLVM."""
-    return None if "NUMBA_CPU_NAME" in os.environ else host().core
+    return host().core if knobs.cpu_name() is None else None

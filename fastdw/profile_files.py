@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 import re
 import stat
@@ -20,11 +19,10 @@ from pathlib import Path
 
 from fastdw import file_lock, knobs
 from fastdw.machine import host
+from fastdw.notices import LOG
 from fastdw.problem import Problem
 from fastdw.profile import Damaged, Entry, Profile, ProfileError, difference
 
-LOG = logging.getLogger("fastdw")
-OFF = ("", "off")
 LOCK_SECONDS = 30
 MOST_BYTES = 64 << 20
 
@@ -45,7 +43,7 @@ def user_path() -> Path:
     named = _named()
     if isinstance(named, Profile):
         named = knobs.profile()
-    if named in OFF:
+    if named in knobs.OFF:
         raise ProfileError("FASTDW_PROFILE turns profiles off")
     import platformdirs
 
@@ -215,7 +213,7 @@ def in_effect() -> list[tuple[Path, Profile]]:
 def _in_effect(named: str | Profile | None) -> list[tuple[Path, Profile]]:
     if isinstance(named, Profile):
         return [(Path("memory"), named)]
-    if named in OFF:
+    if named in knobs.OFF:
         return []
     found = []
     for path in _existing(named):

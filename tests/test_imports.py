@@ -43,6 +43,7 @@ MAY_IMPORT_NUMBA = ["jit.py", "kernel_cache.py", "arrays.py", "thread_pool.py", 
 MAY_NAME_INSTRUCTION_SETS = ["machine.py", "tile/"]
 MAY_SET_JIT_FLAGS = ["jit.py"]
 MAY_PRINT = ["cli/"]
+MAY_NAME_THE_ENVIRONMENT = ["knobs.py", "cli/warmup.py", "tuning/worker.py"]  # the last two compile whatever it says
 
 INSTRUCTION_SETS = re.compile(r"(?<![a-z])(avx(2|512\w*)?|sse\d?|neon|asimd|sve2?|fma3|vnni)(?![a-z])", re.IGNORECASE)
 JIT_FLAGS = {"nogil", "error_model", "fastmath", "boundscheck", "nopython", "forceobj", "inline", "looplift"}
@@ -178,3 +179,8 @@ def test_only_the_command_line_prints(file):
     calls = [node.func for node in ast.walk(TREES[file]) if isinstance(node, ast.Call)]
     printing = [ast.unparse(call) for call in calls if ast.unparse(call) in ("print", "sys.stdout.write", "sys.stderr.write", "pprint")]
     assert not printing
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if not lies_in(file, MAY_NAME_THE_ENVIRONMENT)])
+def test_environment_variables_are_read_in_their_place(file):
+    assert not {"environ", "getenv"} & set(words_of(TREES[file]))
