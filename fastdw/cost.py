@@ -63,11 +63,6 @@ class Cost:
     parts: tuple[Cost, ...] = ()
 
     @property
-    def multiplications(self) -> int:
-        """One a multiply-add."""
-        return self.multiply_adds
-
-    @property
     def flops(self) -> int:
         """Two a multiply-add."""
         return 2 * self.multiply_adds

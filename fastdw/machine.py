@@ -219,7 +219,7 @@ def _name(cpuinfo: str, root: Path, models: tuple[str, ...]) -> str:
 
 def detect(root: Path = Path("/")) -> Machine:
     """The machine whose /proc and /sys lie under root."""
-    architecture = {"AMD64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platform.machine())
+    architecture = {"arm64": "aarch64"}.get(platform.machine(), platform.machine())
     cpuinfo = _read(root / "proc/cpuinfo")
     models = tuple(sorted({model for model in core_models(cpuinfo).values() if model}))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -110,13 +110,13 @@ def test_a_separable_weight_takes_one_term():
 @pytest.mark.parametrize("order", ORDERS)
 def test_multiplications_and_where_they_break_even(order):
     weight = normal(0, 3, 3, 8, 16)
-    regular = fastdw.cost.regular((12, 12, 8), 16).multiplications
-    counts = {terms: fastdw.decouple(weight, terms, order=order).cost((12, 12, 8)).multiplications for terms in range(1, 9)}
+    regular = fastdw.cost.regular((12, 12, 8), 16).multiply_adds
+    counts = {terms: fastdw.decouple(weight, terms, order=order).cost((12, 12, 8)).multiply_adds for terms in range(1, 9)}
     even = fastdw.decouple(weight, order=order).break_even
     assert all((count < regular) == (terms < even) for terms, count in counts.items())
     assert all(count == terms * counts[1] for terms, count in counts.items())
     if order == "depthwise_first":
-        assert counts[3] == fastdw.cost.separable((12, 12, 8), 16, multiplier=3).multiplications
+        assert counts[3] == fastdw.cost.separable((12, 12, 8), 16, multiplier=3).multiply_adds
 
 
 W = np.ones((3, 3, 4, 8), np.float32)

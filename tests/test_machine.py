@@ -80,7 +80,7 @@ def test_laptop(tmp_path, architecture):
 
 
 def test_server_with_wide_vectors(tmp_path, architecture):
-    architecture("AMD64")
+    architecture("x86_64")
     write(tmp_path, "proc/cpuinfo", SERVER)
     write_cache(tmp_path, 0, 0, 1, "Data", "48K")
     write_cache(tmp_path, 0, 2, 2, "Unified", "1M")

@@ -49,8 +49,8 @@ def designs(task: Task) -> list[Design]:
         regular,
         separable,
         widest("separable, parameters of regular", True, lambda design: design.cost(task).parameters <= limits.parameters),
-        widest("separable, multiplications of regular", True, lambda design: design.cost(task).multiplications <= limits.multiplications),
-        widest("regular, multiplications of separable", False, lambda design: design.cost(task).multiplications <= least.multiplications),
+        widest("separable, multiplications of regular", True, lambda design: design.cost(task).multiply_adds <= limits.multiply_adds),
+        widest("regular, multiplications of separable", False, lambda design: design.cost(task).multiply_adds <= least.multiply_adds),
     ]
 
 

@@ -47,7 +47,7 @@ def table_row(task: Task, design: Design, counted, accuracies: list[float], micr
     channels = ", ".join(map(str, design.channels))
     found = f"{statistics.mean(accuracies):.2f} ± {statistics.stdev(accuracies):.2f}" if len(accuracies) > 1 else f"{accuracies[0]:.2f}"
     spread = f"{min(accuracies):.2f} to {max(accuracies):.2f}"
-    numbers = f"{counted.parameters:,} | {counted.multiplications:,} | {len(accuracies)} | {found} | {spread} | {microseconds:.0f}"
+    numbers = f"{counted.parameters:,} | {counted.multiply_adds:,} | {len(accuracies)} | {found} | {spread} | {microseconds:.0f}"
     return f"| {task.name} | {design.name} | {channels} | {numbers} |"
 
 
@@ -96,14 +96,14 @@ def decoupled_rows(task: Task, results: list[dict]) -> list[str]:
         share = sum(
             fastdw.cost.separable(
                 part_in, part.out_shape[3], task.kernel, multiplier=terms, stride=_stride(part_in, part.out_shape)
-            ).multiplications
+            ).multiply_adds
             for part_in, part in zip([part.out_shape for part in whole.parts[:3]], whole.parts[1:4], strict=True)
         )
-        total = whole.multiplications - sum(part.multiplications for part in whole.parts[1:4]) + share
+        total = whole.multiply_adds - sum(part.multiply_adds for part in whole.parts[1:4]) + share
         found = accuracies[:, terms - 1]
         loss = found - accuracies[:, -1]
         error = errors[:, terms - 1].mean() / 100
-        counted = f"{total:,} | {total / whole.multiplications:.2f}"
+        counted = f"{total:,} | {total / whole.multiply_adds:.2f}"
         rows.append(f"| {task.name} | {terms} | {error:.3f} | {counted} | {found.mean():.2f} | {difference(loss)} |")
     return rows
 
@@ -141,7 +141,7 @@ def plot(points: dict[str, list], path: Path) -> None:
             ends = [[mean - min(accuracies)], [max(accuracies) - mean]]
             style = {"marker": "o" if design.is_separable else "s", "color": f"C{len(axis.containers)}", "capsize": 4}
             axis.errorbar(
-                counted.multiplications, mean, ends, linestyle="none", label=f"{design.name}, {counted.parameters:,} parameters", **style
+                counted.multiply_adds, mean, ends, linestyle="none", label=f"{design.name}, {counted.parameters:,} parameters", **style
             )
         axis.set(xscale="log", title=name, xlabel="multiplications", ylabel="accuracy on the test half, %")
         axis.legend(fontsize="small", loc="lower right")

@@ -120,13 +120,12 @@ def workers(threads: int | None) -> int:
 
 
 def prepare_elementwise(threads: int | None, shapes: tuple[Shape, ...], name: str, constant: np.ndarray | None, activation: Activation):
-    """act(x), act(x * other) where other's name is "weight", or act(x + other) where it is "residual". None where only NumPy can."""
+    """act(x), act(x * other) where other's name is "weight", or act(x + other) where it is "residual". None where only NumPy can:
+    not of one input alone."""
     names: tuple[str, ...] = ("x", name)[: len(shapes)]
     if len(shapes) == 2 and prod(shapes[0]) < prod(shapes[1]):
         names, shapes = names[::-1], shapes[::-1]
     x_shape, other = shapes[0], shapes[1] if len(shapes) == 2 else None
-    if not x_shape:
-        return None
     parameters: Parameters = {}
     if constant is not None:
         constant = np.broadcast_to(constant, x_shape[-1:]) if constant.size == 1 else constant
@@ -138,8 +137,6 @@ def prepare_elementwise(threads: int | None, shapes: tuple[Shape, ...], name: st
     return StepCall(elementwise.elementwise, bound, names, parameters)
 
 
-def prepare_softmax(shape: Shape, beta: float):
-    if not shape:
-        return None
+def prepare_softmax(shape: Shape, beta: float) -> StepCall:
     parameters = {"bias": np.array([beta], np.float32)}
     return StepCall(elementwise.softmax, elementwise.bind_softmax(shape), ("x", "bias"), parameters)

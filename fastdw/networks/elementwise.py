@@ -9,7 +9,7 @@ import numpy as np
 
 from fastdw.networks.activations import Activation, activate
 from fastdw.networks.compiled import prepare_elementwise, prepare_softmax
-from fastdw.networks.layers import Call, NumpyLayer
+from fastdw.networks.layers import Call, Layer, NumpyLayer
 from fastdw.networks.windows import Shape
 
 
@@ -54,7 +54,7 @@ class Multiply(Binary):
 
 
 @dataclass(frozen=True, eq=False)
-class Activate(NumpyLayer):
+class Activate(Layer):
     """An activation that stands alone."""
 
     kind = "activation"
@@ -62,14 +62,11 @@ class Activate(NumpyLayer):
     activation: Activation = field(default="relu", kw_only=True)
 
     def prepare(self, threads: int | None, *input_shapes: Shape) -> Call:
-        return prepare_elementwise(threads, input_shapes, "", None, self.activation) or self.run
-
-    def run(self, *inputs: np.ndarray, out: np.ndarray) -> None:
-        activate(inputs[0], self.activation, out)
+        return prepare_elementwise(threads, input_shapes, "", None, self.activation)
 
 
 @dataclass(frozen=True, eq=False)
-class Softmax(NumpyLayer):
+class Softmax(Layer):
     """exp(beta * x) / sum(exp(beta * x)) over the last axis"""
 
     kind = "softmax"
@@ -77,11 +74,4 @@ class Softmax(NumpyLayer):
     beta: float = field(default=1.0, kw_only=True)
 
     def prepare(self, threads: int | None, *input_shapes: Shape) -> Call:
-        return prepare_softmax(input_shapes[0], self.beta) or self.run
-
-    def run(self, *inputs: np.ndarray, out: np.ndarray) -> None:
-        np.subtract(inputs[0], np.maximum.reduce(inputs[0], axis=-1, keepdims=True), out=out)
-        if self.beta != 1:
-            out *= np.float32(self.beta)
-        np.exp(out, out=out)
-        out /= np.add.reduce(out, axis=-1, keepdims=True)
+        return prepare_softmax(input_shapes[0], self.beta)

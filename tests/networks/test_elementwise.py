@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from graphs import run_layer, value
 
+from fastdw.networks.activations import activate
 from fastdw.networks.elementwise import Activate, Add, Multiply, Softmax
 from fastdw.networks.graph import INPUT
 
@@ -46,7 +47,7 @@ def test_softmax_of_large_values():
 def test_curves(activation, expected, in_place):
     x = np.array([-20, -3, -2, 0, 1, 3, 20], np.float32)
     out = x if in_place else np.full_like(x, np.nan)
-    Activate("activation", (INPUT,), activation=activation).run(x, out=out)
+    activate(x, activation, out)
     np.testing.assert_allclose(out, expected, rtol=2e-6, atol=1e-8)
 
 
@@ -94,7 +95,7 @@ def test_strided_inputs_and_out():
 
 
 @pytest.mark.parametrize("shape", [(1, 1000), (3, 12), (2, 3, 5), (1,)])
-@pytest.mark.parametrize("beta", [1.0, 0.25])
+@pytest.mark.parametrize("beta", [1.0, 0.25, -1.0])
 def test_softmax(shape, beta):
     x = 10 * value(*shape)
     powers = np.exp(beta * x.astype(np.float64) - (beta * x).max(axis=-1, keepdims=True))
