@@ -15,7 +15,7 @@ from functools import lru_cache
 from fastdw.kernels import pointwise, strips
 from fastdw.kernels.spec import BlockPlan, Cut, Plan
 from fastdw.machine import Machine, host
-from fastdw.packing import ALIGNMENT
+from fastdw.packing import aligned_bytes
 from fastdw.planner import candidates
 from fastdw.problem import POINTWISE, Problem
 
@@ -37,7 +37,7 @@ def apart(problems: tuple[Problem, ...], plans: tuple[Plan, ...], dense: bool, t
 
 def bytes_between(problems: tuple[Problem, ...]) -> int:
     """Of the images between the stages."""
-    return sum(-(-4 * math.prod(problem.out_shape) // ALIGNMENT) * ALIGNMENT for problem in problems[:-1])
+    return sum(aligned_bytes(4 * math.prod(problem.out_shape)) for problem in problems[:-1])
 
 
 def space(problems: tuple[Problem, ...], dense: bool, threads: int, machine: Machine) -> Iterator[BlockPlan]:

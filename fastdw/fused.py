@@ -16,7 +16,7 @@ from fastdw.kernels import elementwise, strips
 from fastdw.kernels.spec import BlockPlan, Cut, Layout, Plan, registry
 from fastdw.kernels.strips import Stage
 from fastdw.machine import host
-from fastdw.packing import ALIGNMENT, BLANK, aligned_empty
+from fastdw.packing import BLANK, aligned_bytes, aligned_empty
 from fastdw.problem import NO_ACTIVATION, POINTWISE, Problem
 from fastdw.request import Request, contiguous, lay, problem_of
 from fastdw.tile.shapes import ARRAYS, CONTEXT_FIELDS
@@ -89,7 +89,7 @@ def plan_of(requests: tuple[Request, ...], gate: tuple[Request, ...] = ()) -> Bl
 def scratch_places(requests: tuple[Request, ...], gate: tuple[Request, ...], before: BlockPlan) -> list[int]:
     """Where in the scratch of a block with a gate the last stage's input, the mean and what the dense layers give begin; the end."""
     shapes = [requests[-1].x.shape, *(problem_of(request)[1] for request in gate)]
-    return [before.scratch_bytes + sum(map(aligned_bytes, shapes[:k])) for k in range(len(shapes) + 1)]
+    return [before.scratch_bytes + sum(map(image_bytes, shapes[:k])) for k in range(len(shapes) + 1)]
 
 
 def facts_of(requests: tuple[Request, ...]) -> tuple[tuple[Problem, ...], tuple[Plan, ...], bool, int]:
@@ -129,7 +129,7 @@ def separate_steps(requests: tuple[Request, ...]) -> tuple[Step, ...]:
         bound = call.bind(request)
         is_last = k == len(requests) - 1
         out = ("out", 0) if is_last else ("scratch", offset)
-        offset += 0 if is_last else aligned_bytes(bound.out_shape)
+        offset += 0 if is_last else image_bytes(bound.out_shape)
         steps.append(step_of(bound, {"x": x, "weight": (f"weight{k}", 0), "bias": (f"bias{k}", 0), "out": out}))
         x = out
     return tuple(steps)
@@ -182,8 +182,9 @@ def located(places: dict[str, tuple[str, int]], begin: int = 0) -> tuple[tuple[i
     return tuple((begin + ARRAYS.index(name), *place) for name, place in places.items())
 
 
-def aligned_bytes(shape: tuple[int, ...]) -> int:
-    return -(-4 * math.prod(shape) // ALIGNMENT) * ALIGNMENT
+def image_bytes(shape: tuple[int, ...]) -> int:
+    """In scratch."""
+    return aligned_bytes(4 * math.prod(shape))
 
 
 def stage_of(request: Request) -> Stage:

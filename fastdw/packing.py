@@ -12,15 +12,20 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-ALIGNMENT = 64  # bytes: a cache line, and the widest vector
+ALIGNMENT_BYTES = 64  # a cache line, and the widest vector
+
+
+def aligned_bytes(n_bytes: int) -> int:
+    """Up to the next cache line."""
+    return -(-n_bytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
 
 
 def aligned_empty(shape: tuple[int, ...] | int) -> np.ndarray:
     """float32, uninitialised, starting on a 64-byte boundary."""
     count = math.prod(shape) if isinstance(shape, tuple) else shape
-    raw = np.empty(4 * count + ALIGNMENT, np.uint8)
+    raw = np.empty(4 * count + ALIGNMENT_BYTES, np.uint8)
     address = ctypes.addressof(ctypes.c_char.from_buffer(raw.data))  # a third of the time of raw.ctypes.data
-    return np.ndarray(shape, np.float32, raw, -address % ALIGNMENT)
+    return np.ndarray(shape, np.float32, raw, -address % ALIGNMENT_BYTES)
 
 
 def aligned_zeros(shape: tuple[int, ...] | int) -> np.ndarray:
@@ -65,8 +70,8 @@ def lay_depthwise(weight: np.ndarray) -> PackedWeight:
     """
     kernel_h, kernel_w = weight.shape[:2]
     channels = math.prod(weight.shape[2:])
-    lines = -(-4 * channels // ALIGNMENT) | 1
-    data = aligned_zeros((kernel_h, kernel_w, lines * ALIGNMENT // 4))
+    lines = -(-4 * channels // ALIGNMENT_BYTES) | 1
+    data = aligned_zeros((kernel_h, kernel_w, lines * ALIGNMENT_BYTES // 4))
     data[:, :, :channels] = weight.reshape(kernel_h, kernel_w, channels)
     data.flags.writeable = False
     return PackedWeight("depthwise", weight.shape, data, data.strides[:2])

@@ -16,7 +16,7 @@ from numba import prange, types
 from fastdw import jit
 from fastdw.arrays import ArrayAddress, address_of
 from fastdw.call import SELF, Step
-from fastdw.packing import ALIGNMENT
+from fastdw.packing import ALIGNMENT_BYTES
 from fastdw.thread_pool import narrow, on_threads, started_layer, widen
 from fastdw.tile import arrive, arrived, call, give_way, pause, peek, poke, take
 
@@ -76,8 +76,8 @@ class Program:
 
 def lines(count: int) -> np.ndarray:
     """int64 zeros from a cache line on."""
-    raw = np.zeros(count + ALIGNMENT // 8, np.int64)
-    begin = -raw.ctypes.data % ALIGNMENT // 8
+    raw = np.zeros(count + ALIGNMENT_BYTES // 8, np.int64)
+    begin = -raw.ctypes.data % ALIGNMENT_BYTES // 8
     return raw[begin : begin + count]
 
 

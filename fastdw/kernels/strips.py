@@ -21,7 +21,7 @@ from fastdw.jit import Inlined, Task
 from fastdw.kernels.blocks import block_start
 from fastdw.kernels.phases import phases
 from fastdw.kernels.spec import Cut, Layout, Plan, registry
-from fastdw.packing import ALIGNMENT
+from fastdw.packing import aligned_bytes
 from fastdw.problem import POINTWISE, Problem, span
 from fastdw.tile import Context, TileShape, call, move, poke, view
 from fastdw.tile.shapes import ARRAYS, CONTEXT_FIELDS
@@ -208,7 +208,7 @@ def buffers(plans: tuple[Plan, ...], cut: Cut) -> tuple[list[int], int]:
             most = [max(rows, last - first) for rows, (first, last) in zip(most, strip, strict=True)]
     for plan, rows in zip(plans[:-1], most, strict=False):
         offsets.append(offset)
-        offset += -(-rows * row_bytes(plan.problem) // ALIGNMENT) * ALIGNMENT
+        offset += aligned_bytes(rows * row_bytes(plan.problem))
     return [*offsets, 0], offset
 
 

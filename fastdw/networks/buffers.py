@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-ALIGNMENT = 16  # floats: 64 bytes
+from fastdw.packing import aligned_bytes
 
 
 @dataclass
@@ -50,4 +50,4 @@ def place_in_order(values: dict[str, Lifetime], order: Callable[[Lifetime], tupl
 
 
 def aligned(n_floats: int) -> int:
-    return -(-n_floats // ALIGNMENT) * ALIGNMENT
+    return aligned_bytes(4 * n_floats) // 4

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from fastdw.call import Step
-from fastdw.packing import ALIGNMENT, BLANK, aligned_empty
+from fastdw.packing import ALIGNMENT_BYTES, BLANK, aligned_bytes, aligned_empty
 
 Parameters = dict[str, np.ndarray]
 
@@ -38,7 +38,7 @@ def in_order(parameters: Sequence[Parameters]) -> tuple[list[Parameters], list[t
 
 def padded(array: np.ndarray) -> int:
     """Floats up to the next cache line."""
-    return -(-array.nbytes // ALIGNMENT) * ALIGNMENT // 4
+    return aligned_bytes(array.nbytes) // 4
 
 
 def look_ahead(steps: Sequence[Step], ranges: Sequence[tuple[int, int]], horizon_bytes: int) -> list[Step]:
@@ -46,11 +46,11 @@ def look_ahead(steps: Sequence[Step], ranges: Sequence[tuple[int, int]], horizon
     found = []
     last = ranges[-1][1]
     for step, (_, own_end) in reversed(list(zip(steps, ranges, strict=True))):
-        end = min(last, own_end + min(horizon_bytes, ALIGNMENT * step.turns * step.tasks))
+        end = min(last, own_end + min(horizon_bytes, ALIGNMENT_BYTES * step.turns * step.tasks))
         if step.ahead and own_end < end:
             memory = step.memory.copy()
             a_task = -(-(end - own_end) // step.tasks)
-            memory[step.ahead : step.ahead + 3] = own_end, a_task, min(ALIGNMENT, -(-a_task // step.turns))
+            memory[step.ahead : step.ahead + 3] = own_end, a_task, min(ALIGNMENT_BYTES, -(-a_task // step.turns))
             step, last = replace(step, memory=memory), own_end
         found.append(step)
     return found[::-1]

@@ -17,14 +17,14 @@ from fastdw import gather
 from fastdw.call import Call, bind
 from fastdw.kernels.spec import Plan
 from fastdw.machine import host
-from fastdw.packing import ALIGNMENT, aligned_empty
+from fastdw.packing import ALIGNMENT_BYTES, aligned_empty
 from fastdw.problem import CONV, DEPTHWISE, POINTWISE, POOL, Problem
 from fastdw.profile import COLD
 from fastdw.tile.activations import CLAMP
 
 KINDS = (DEPTHWISE, POINTWISE, CONV, POOL)
 MOST_COPIES = 4096
-LINE = ALIGNMENT // 4  # floats
+LINE = ALIGNMENT_BYTES // 4  # floats
 IMAGE_RING = 2  # times the second level of cache
 GAP = 16  # channels between two pixels where they are not dense
 
