@@ -11,7 +11,7 @@ from fastdw.gather import gather
 from fastdw.kernels.panels import panels_for
 from fastdw.kernels.spec import Blocking, Plan
 from fastdw.machine import Machine, host
-from fastdw.packing import ALIGNMENT, BLANK, BLANK_ADDRESS, Panels, aligned_empty, aligned_zeros
+from fastdw.packing import ALIGNMENT_BYTES, BLANK, BLANK_ADDRESS, Panels, aligned_empty, aligned_zeros
 from fastdw.problem import POINTWISE
 from fastdw.tile import TileShape
 
@@ -34,7 +34,7 @@ def numbered(*shape: int) -> np.ndarray:
 def test_allocated_memory_starts_on_a_cache_line(shape):
     arrays = [aligned_empty(shape) for _ in range(20)] + [aligned_zeros(shape) for _ in range(20)]
     for array in arrays:
-        assert array.ctypes.data % ALIGNMENT == 0
+        assert array.ctypes.data % ALIGNMENT_BYTES == 0
         assert array.dtype == np.float32
         assert array.shape == (shape if isinstance(shape, tuple) else (shape,))
         assert array.flags.c_contiguous
@@ -54,7 +54,7 @@ def test_memory_lives_as_long_as_its_array():
 def test_blank_is_zero_aligned_and_read_only():
     assert not BLANK.any()
     assert BLANK.ctypes.data == BLANK_ADDRESS
-    assert BLANK_ADDRESS % ALIGNMENT == 0
+    assert BLANK_ADDRESS % ALIGNMENT_BYTES == 0
     assert not BLANK.flags.writeable
 
 
@@ -125,7 +125,7 @@ def check_panels(packed, matrix: np.ndarray) -> None:
     depth, columns = matrix.shape
     indices = panels_for(columns, host()).indices()
     assert packed.panel == indices.shape[1]
-    assert packed.data.ctypes.data % ALIGNMENT == 0
+    assert packed.data.ctypes.data % ALIGNMENT_BYTES == 0
     depth_step, panel_step = packed.strides
     for panel, row in np.ndindex(len(indices), depth):
         first = (panel * panel_step + row * depth_step) // 4
@@ -143,8 +143,8 @@ def test_packed_depthwise_taps_lie_on_cache_lines_of_their_own(shape):
     weight = numbered(*shape)
     packed = fastdw.pack_depthwise(weight)
     row_step, tap_step = packed.strides
-    assert packed.data.ctypes.data % ALIGNMENT == 0
-    assert tap_step % (2 * ALIGNMENT) == ALIGNMENT, "an odd number of lines"
+    assert packed.data.ctypes.data % ALIGNMENT_BYTES == 0
+    assert tap_step % (2 * ALIGNMENT_BYTES) == ALIGNMENT_BYTES, "an odd number of lines"
     assert row_step == shape[1] * tap_step
     channels = int(np.prod(shape[2:]))
     for p, q in np.ndindex(*shape[:2]):

@@ -11,7 +11,7 @@ import pytest
 
 import fastdw
 from fastdw import weights
-from fastdw.packing import ALIGNMENT
+from fastdw.packing import ALIGNMENT_BYTES
 from fastdw.weights import fold_batch_norm, from_keras, from_onnx, from_torch
 
 DOCUMENT = Path(__file__).parents[1] / "docs/weights.md"
@@ -291,7 +291,7 @@ def test_the_result_is_a_new_aligned_array(framework, shape):
     converted = FROM[framework](weight, "depthwise")
     assert converted.flags.c_contiguous
     assert converted.flags.writeable
-    assert converted.ctypes.data % ALIGNMENT == 0
+    assert converted.ctypes.data % ALIGNMENT_BYTES == 0
     assert not np.shares_memory(converted, weight)
 
 
