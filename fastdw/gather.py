@@ -95,7 +95,7 @@ def _weight(kind: str, weight: Any, name: str) -> tuple[np.ndarray, Weight]:
     if kind == POOL:
         return packing.BLANK, Weight((), ())
     if isinstance(weight, PackedWeight):
-        return weight.data, Weight(weight.shape, weight.strides, weight.panel, weight.kind)
+        return weight.data, Weight(weight.shape, weight.strides, weight.panel, weight.lanes, weight.kind)
     weight = arguments.array(weight, name)
     if weight.ndim == 2 and weight.strides[1] == 4:
         strides = weight.strides

@@ -48,6 +48,7 @@ class PackedWeight:
     data: np.ndarray = field(repr=False)
     strides: tuple[int, ...]  # bytes: depthwise (filter row, filter column); panels (depth, panel)
     panel: int = 0  # columns of a panel; 0 where there are none
+    lanes: int = 0  # of the vectors that a panel is cut into
 
     @property
     def nbytes(self) -> int:
@@ -127,4 +128,4 @@ def lay_panels(kind: str, weight: np.ndarray, panels: Panels) -> PackedWeight:
     for panel, columns in zip(data, panels.indices(), strict=True):
         np.take(matrix, columns, axis=1, out=panel)
     data.flags.writeable = False
-    return PackedWeight(kind, weight.shape, data, (data.strides[1], data.strides[0]), panels.width)
+    return PackedWeight(kind, weight.shape, data, (data.strides[1], data.strides[0]), panels.width, panels.lanes)

@@ -29,11 +29,12 @@ class Strided(NamedTuple):
 
 
 class Weight(NamedTuple):
-    """A weight without its data. panel: columns of its panels, or 0. packed: what it was packed for, or empty."""
+    """A weight without its data. panel, lanes: columns of its panels and of their vectors. packed: what it was packed for, or empty."""
 
     shape: tuple[int, ...]
     strides: tuple[int, ...]
     panel: int = 0
+    lanes: int = 0
     packed: str = ""
 
 
@@ -163,8 +164,11 @@ def _check_weight(request: Request) -> None:
                 f"one packed for {accepted}, by pack_{accepted}{'2d' if accepted == CONV else ''}",
             )
     check_weight_shape(name, request.kind, weight.shape)
-    if weight.panel and weight.panel != panels_for(weight.shape[-1], host()).width:
-        raise error(name, f"a weight packed in panels of {weight.panel}, for other vectors than this machine's", "one packed here")
+    if weight.panel:
+        here = panels_for(weight.shape[-1], host())
+        if (weight.panel, weight.lanes) != (here.width, here.lanes):
+            got = f"a weight packed in panels of {weight.panel} for vectors of {weight.lanes}"
+            raise error(name, got, f"panels of {here.width} for vectors of {here.lanes}, as it is packed on this machine")
 
 
 def check_weight_shape(name: str, kind: str, shape: tuple[int, ...]) -> None:

@@ -42,6 +42,16 @@ def test_panels_of_another_machine_are_refused():
     np.testing.assert_array_equal(fastdw.pointwise_conv2d(X, pickle.loads(pickle.dumps(here))), fastdw.pointwise_conv2d(X, matrix))
 
 
+def test_panels_as_wide_but_of_other_vectors_are_refused():
+    """Thirteen columns: two vectors of 8 step back elsewhere than four of 4."""
+    matrix = np.ones((32, 13), np.float32)
+    usable = fastdw.pack_pointwise(matrix)
+    packed = [lay_panels("pointwise", matrix, panels) for panels in (Panels(13, 4, 4), Panels(13, 2, 8))]
+    for other in [weight for weight in packed if (weight.panel, weight.lanes) != (usable.panel, usable.lanes)]:
+        with pytest.raises(ValueError, match=rf"^weight: got a weight packed in panels of {other.panel} .* vectors of {other.lanes}"):
+            fastdw.pointwise_conv2d(X, other)
+
+
 def test_a_block_checks_all_stages_before_any_runs(monkeypatch):
     from fastdw import fused
 

@@ -232,7 +232,7 @@ class Case:
     def _request(self, out: np.ndarray, is_packed: bool) -> Request:
         weight = Weight((), ())
         if is_packed:
-            weight = Weight(self.packed.shape, self.packed.strides, self.packed.panel, self.packed.kind)
+            weight = Weight(self.packed.shape, self.packed.strides, self.packed.panel, self.packed.lanes, self.packed.kind)
         elif self.weight is not None:
             weight = Weight(self.weight.shape, self.weight.strides)
         bias = None if self.bias is None else self.bias.shape
