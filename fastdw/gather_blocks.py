@@ -74,6 +74,7 @@ def separable(
         (DEPTHWISE, depthwise_weight, depthwise_bias, depthwise_activation, DEPTHWISE_NAMES, window),
         (POINTWISE, pointwise_weight, pointwise_bias, activation, POINTWISE_NAMES, {}),
     ]  # fmt: skip
+    residual = None if residual is None else array(residual, "residual")
     return chain(x, stages, residual, out, threads, packed)
 
 

@@ -258,6 +258,8 @@ WRONG = [
     (separable(depthwise_weight=with_value(DEPTHWISE, np.nan)), ValueError, "depthwise_weight", "NaN", "finite"),
     (separable(depthwise_bias=with_value(zeros(16), np.inf)), ValueError, "depthwise_bias", "infinit", "finite"),
     (separable(pointwise_weight=zeros(1, 3, 16, 24)), ValueError, "pointwise_weight", "1, 3", "1, 1"),
+    (separable(residual=True, pointwise_weight=np.ones((16, 16), np.float32)), TypeError, "residual", "bool", "array"),
+    (separable(residual=False), TypeError, "residual", "bool", "array"),
     (separable(residual=zeros(1, 8, 9, 24)), ValueError, "residual", "8, 9", "6, 7"),
     (separable(out=zeros(1, 8, 9, 24)), ValueError, "out", "8, 9", "6, 7"),
     (separable(out=read_only(zeros(1, 6, 7, 24))), ValueError, "out", "read-only", "writ"),
