@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import numbers
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol, SupportsIndex
 
 import numpy as np
 
+from fastdw.packing import PackedWeight
 from fastdw.problem import NO_ACTIVATION, Activation, Padding, Pair
 from fastdw.tile.activations import CLAMP, FUNCTIONS
 
@@ -25,6 +27,22 @@ DLPACK_DEVICES = {
     10: "a ROCm device",
 }  # not the CPU's
 PADDINGS = ("valid", "same", "same_lower")
+
+
+class _HasInterface(Protocol):
+    @property
+    def __array_interface__(self) -> dict[str, Any]: ...
+
+
+class _HasDLPack(Protocol):
+    def __dlpack__(self, *args: Any, **keywords: Any) -> Any: ...
+
+
+GivenArray = np.ndarray | _HasInterface | _HasDLPack
+GivenWeight = GivenArray | PackedWeight
+GivenPair = SupportsIndex | Sequence[SupportsIndex]
+GivenPadding = str | SupportsIndex | Sequence[SupportsIndex | Sequence[SupportsIndex]]
+GivenActivation = str | Sequence[float] | None
 
 
 def shown(value: Any) -> str:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, SupportsIndex
 
 import numpy as np
 
 from fastdw import arguments, functional
-from fastdw.arguments import error, shown
+from fastdw.arguments import GivenActivation, GivenArray, GivenPadding, GivenWeight, error, shown
 from fastdw.call import refuse_overlap
 from fastdw.functional import depthwise_conv2d, separable_conv2d
 from fastdw.gather import check_writable
@@ -53,7 +53,17 @@ class Window(NamedTuple):
 
 
 def depthwise_conv1d(
-    x, weight, bias=None, *, stride=1, padding="valid", dilation=1, activation=None, state=None, out=None, threads=None
+    x: GivenArray,
+    weight: GivenWeight,
+    bias: GivenArray | None = None,
+    *,
+    stride: SupportsIndex = 1,
+    padding: GivenPadding = "valid",
+    dilation: SupportsIndex = 1,
+    activation: GivenActivation = None,
+    state: np.ndarray | None = None,
+    out: np.ndarray | None = None,
+    threads: int | None = None,
 ) -> np.ndarray:
     """Depthwise 1-D convolution of signals [batch, length, channels].
 
@@ -77,27 +87,27 @@ def depthwise_conv1d(
       TypeError: an argument is not of its type; an array is not float32.
       ValueError: shapes that do not fit; weights that are not finite; a state with another padding; a result larger than memory.
     """
-    x, weight, window = _checked(x, weight, stride, padding, dilation, "weight", least=int(state is None))
-    channels = weight.shape[2] * (weight.shape[3] if len(weight.shape) == 4 else 1)
-    given = {"weight": weight, "bias": bias, "activation": activation, "threads": threads}
+    x, laid, window = _checked(x, weight, stride, padding, dilation, "weight", least=int(state is None))
+    channels = laid.shape[2] * (laid.shape[3] if len(laid.shape) == 4 else 1)
+    given = {"weight": laid, "bias": bias, "activation": activation, "threads": threads}
     return _convolve(depthwise_conv2d, x, window, padding, channels, state, out, given)
 
 
 def separable_conv1d(
-    x,
-    depthwise_weight,
-    pointwise_weight,
-    depthwise_bias=None,
-    pointwise_bias=None,
+    x: GivenArray,
+    depthwise_weight: GivenWeight,
+    pointwise_weight: GivenWeight,
+    depthwise_bias: GivenArray | None = None,
+    pointwise_bias: GivenArray | None = None,
     *,
-    stride=1,
-    padding="valid",
-    dilation=1,
-    depthwise_activation=None,
-    activation=None,
-    state=None,
-    out=None,
-    threads=None,
+    stride: SupportsIndex = 1,
+    padding: GivenPadding = "valid",
+    dilation: SupportsIndex = 1,
+    depthwise_activation: GivenActivation = None,
+    activation: GivenActivation = None,
+    state: np.ndarray | None = None,
+    out: np.ndarray | None = None,
+    threads: int | None = None,
 ) -> np.ndarray:
     """Depthwise-separable 1-D convolution: depthwise_conv1d, then a pointwise convolution, to the last bit.
 

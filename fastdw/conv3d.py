@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastdw import arguments
-from fastdw.arguments import error, shown
+from fastdw.arguments import GivenActivation, GivenArray, GivenPadding, GivenPair, error, shown
 from fastdw.call import plan_of, refuse_overlap
 from fastdw.functional import depthwise_conv2d
 from fastdw.gather import check_finite, check_writable, gather
@@ -26,7 +26,18 @@ Three = tuple[int, int, int]
 Sides = tuple[tuple[int, int], ...]
 
 
-def depthwise_conv3d(x, weight, bias=None, *, stride=1, padding="valid", dilation=1, activation=None, out=None, threads=None) -> np.ndarray:
+def depthwise_conv3d(
+    x: GivenArray,
+    weight: GivenArray,
+    bias: GivenArray | None = None,
+    *,
+    stride: GivenPair = 1,
+    padding: GivenPadding = "valid",
+    dilation: GivenPair = 1,
+    activation: GivenActivation = None,
+    out: np.ndarray | None = None,
+    threads: int | None = None,
+) -> np.ndarray:
     """Depthwise 3-D convolution, channels last.
 
     y[n, h, i, j, c*m + k] = act(bias[c*m + k] + sum over o, p, q of
@@ -62,12 +73,12 @@ def depthwise_conv3d(x, weight, bias=None, *, stride=1, padding="valid", dilatio
     if out is not None:
         check_writable(out, shape)
     first = None if out is None else out[:, 0]
-    request, _, _, bias, _, _ = gather(DEPTHWISE, x[:, 0], filters[0], bias, activation=activation, out=first, **window)
+    request, _, _, biases, _, _ = gather(DEPTHWISE, x[:, 0], filters[0], bias, activation=activation, out=first, **window)
     plan_of(request)
     if out is None:
         out = aligned_empty(shape)
     else:
-        refuse_overlap(out, x=x, weight=weight, **({} if bias is None else {"bias": bias}))
+        refuse_overlap(out, x=x, weight=weight, **({} if biases is None else {"bias": biases}))
 
     partial = [aligned_empty((shape[0], *shape[2:])) for _ in range(min(2, len(filters) - 1))]
     for plane in range(shape[1]):
@@ -76,12 +87,12 @@ def depthwise_conv3d(x, weight, bias=None, *, stride=1, padding="valid", dilatio
         for number, (tap, source) in enumerate(taps):
             given: dict[str, Any] = {"residual": total} | window
             if number == len(taps) - 1:
-                depthwise_conv2d(x[:, source], filters[tap], bias, activation=activation, out=out[:, plane], **given)
+                depthwise_conv2d(x[:, source], filters[tap], biases, activation=activation, out=out[:, plane], **given)
             else:
                 total = depthwise_conv2d(x[:, source], filters[tap], out=partial[number % 2], **given)
         if not taps:
             depthwise_conv2d(
-                aligned_zeros((x.shape[0], *x.shape[2:])), filters[0], bias, activation=activation, out=out[:, plane], **window
+                aligned_zeros((x.shape[0], *x.shape[2:])), filters[0], biases, activation=activation, out=out[:, plane], **window
             )
     return out
 

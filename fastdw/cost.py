@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from fastdw import arguments, planner
+from fastdw.arguments import GivenPadding, GivenPair
 from fastdw.kernels.blocks import count_blocks
 from fastdw.kernels.spec import Plan
 from fastdw.problem import CONV, DENSE, DEPTHWISE, POINTWISE, POOL, Pair, span
@@ -77,7 +78,17 @@ class Cost:
         return max(self.flops / roof.flops_per_second, self.bytes_moved / roof.bytes_per_second)
 
 
-def regular(x_shape, out_channels, kernel=3, *, stride=1, padding="same", dilation=1, bias=False, name="regular") -> Cost:
+def regular(
+    x_shape: Sequence[int],
+    out_channels: int,
+    kernel: GivenPair = 3,
+    *,
+    stride: GivenPair = 1,
+    padding: GivenPadding = "same",
+    dilation: GivenPair = 1,
+    bias: bool = False,
+    name: str = "regular",
+) -> Cost:
     """The cost of a regular convolution: conv2d of x with a weight [kernel_h, kernel_w, channels, out_channels].
 
     Args:
@@ -94,26 +105,56 @@ def regular(x_shape, out_channels, kernel=3, *, stride=1, padding="same", dilati
     return _layer(name, CONV, shape, (*_kernel(kernel), shape[3], _count(out_channels, "out_channels")), bias, stride, padding, dilation)
 
 
-def depthwise(x_shape, kernel=3, *, multiplier=1, stride=1, padding="same", dilation=1, bias=False, name="depthwise") -> Cost:
+def depthwise(
+    x_shape: Sequence[int],
+    kernel: GivenPair = 3,
+    *,
+    multiplier: int = 1,
+    stride: GivenPair = 1,
+    padding: GivenPadding = "same",
+    dilation: GivenPair = 1,
+    bias: bool = False,
+    name: str = "depthwise",
+) -> Cost:
     """The cost of depthwise_conv2d with a weight [kernel_h, kernel_w, channels, multiplier]. Arguments and errors as for regular."""
     shape = _image(x_shape)
     return _layer(name, DEPTHWISE, shape, (*_kernel(kernel), shape[3], _count(multiplier, "multiplier")), bias, stride, padding, dilation)
 
 
-def pointwise(x_shape, out_channels, *, bias=False, name="pointwise") -> Cost:
+def pointwise(x_shape: Sequence[int], out_channels: int, *, bias: bool = False, name: str = "pointwise") -> Cost:
     """The cost of pointwise_conv2d with a weight [channels, out_channels]. Arguments and errors as for regular."""
     shape = _image(x_shape)
     return _layer(name, POINTWISE, shape, (shape[3], _count(out_channels, "out_channels")), bias)
 
 
-def separable(x_shape, out_channels, kernel=3, *, multiplier=1, stride=1, padding="same", dilation=1, bias=False, name="separable") -> Cost:
+def separable(
+    x_shape: Sequence[int],
+    out_channels: int,
+    kernel: GivenPair = 3,
+    *,
+    multiplier: int = 1,
+    stride: GivenPair = 1,
+    padding: GivenPadding = "same",
+    dilation: GivenPair = 1,
+    bias: bool = False,
+    name: str = "separable",
+) -> Cost:
     """The cost of separable_conv2d: depthwise, then pointwise. Arguments and errors as for regular."""
     first = depthwise(x_shape, kernel, multiplier=multiplier, stride=stride, padding=padding, dilation=dilation, bias=bias)
     return chain(name, [first, pointwise(first.out_shape, out_channels, bias=bias)])
 
 
 def inverted_residual(
-    x_shape, out_channels, kernel=3, *, expansion=6, stride=1, padding="same", dilation=1, bias=False, name="inverted_residual"
+    x_shape: Sequence[int],
+    out_channels: int,
+    kernel: GivenPair = 3,
+    *,
+    expansion: int = 6,
+    stride: GivenPair = 1,
+    padding: GivenPadding = "same",
+    dilation: GivenPair = 1,
+    bias: bool = False,
+    name: str = "inverted_residual",
 ) -> Cost:
     """The cost of MobileNetV2's block: pointwise to expansion * channels (none where expansion is 1), depthwise, pointwise.
 
@@ -144,7 +185,7 @@ def network(graph: Any) -> Cost:
     return _total(graph.name, parts, graph.input_shape, graph.output_shape)
 
 
-def separable_ratio(out_channels: int, kernel) -> float:
+def separable_ratio(out_channels: int, kernel: GivenPair) -> float:
     """Multiplications of a separable convolution over those of a regular one: 1/N + 1/D_k^2."""
     return 1 / _count(out_channels, "out_channels") + 1 / math.prod(_kernel(kernel))
 

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from fastdw import arguments, cost
+from fastdw.arguments import GivenActivation, GivenArray, GivenPadding, GivenPair
 from fastdw.call import plan_of, refuse_overlap
 from fastdw.cost import Cost
 from fastdw.functional import depthwise_conv2d, pointwise_conv2d, separable_conv2d
@@ -70,10 +72,12 @@ class Decoupled:
         depthwise = self.depthwise.reshape(kernel_h, kernel_w, self.terms, out_channels)
         return np.einsum("pqtn,ctn->pqcn", depthwise, self.pointwise.reshape(channels, self.terms, out_channels))
 
-    def cost(self, x_shape, *, stride=1, padding="same", dilation=1, bias=False) -> Cost:
+    def cost(
+        self, x_shape: Sequence[int], *, stride: GivenPair = 1, padding: GivenPadding = "same", dilation: GivenPair = 1, bias: bool = False
+    ) -> Cost:
         """Multiplications, parameters and bytes: arguments and errors as for fastdw.cost.regular."""
         kernel, out_channels = self.shape[:2], self.shape[3]
-        window = {"stride": stride, "padding": padding, "dilation": dilation}
+        window: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation}
         if self.order == ORDERS[0]:
             parts = [cost.depthwise(x_shape, kernel, multiplier=self.terms, **window)]
             parts.append(cost.pointwise(parts[0].out_shape, out_channels, bias=bias))
@@ -83,7 +87,17 @@ class Decoupled:
         return cost.chain(f"decoupled, {self.terms} terms", parts)
 
     def conv2d(
-        self, x, bias=None, *, stride=1, padding="valid", dilation=1, activation=None, residual=None, out=None, threads=None
+        self,
+        x: GivenArray,
+        bias: GivenArray | None = None,
+        *,
+        stride: GivenPair = 1,
+        padding: GivenPadding = "valid",
+        dilation: GivenPair = 1,
+        activation: GivenActivation = None,
+        residual: GivenArray | None = None,
+        out: np.ndarray | None = None,
+        threads: int | None = None,
     ) -> np.ndarray:
         """The convolution, as conv2d with the regular weight: arguments, result and errors are those of conv2d."""
         window: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation, "threads": threads}
@@ -92,24 +106,23 @@ class Decoupled:
                 x, self.depthwise, self.pointwise, None, bias, activation=activation, residual=residual, out=out, **window
             )
         out_channels = self.shape[3]
-        request, x, *_ = gather(POINTWISE, x, self.pointwise, threads=threads)
+        request, image, *_ = gather(POINTWISE, x, self.pointwise, threads=threads)
         shape = (*problem_of(request)[1][:3], out_channels)
         of_last = {"activation": activation, "residual": residual, "out": out} | window
-        request, _, _, bias, residual, _ = gather(DEPTHWISE, contiguous(shape), self.depthwise[:, :, :out_channels], bias, **of_last)
+        request, _, _, biases, total, _ = gather(DEPTHWISE, contiguous(shape), self.depthwise[:, :, :out_channels], bias, **of_last)
         plan_of(request)
         if out is not None:
-            inputs = {"x": x, "bias": bias, "residual": residual}
+            inputs = {"x": image, "bias": biases, "residual": total}
             refuse_overlap(out, **{name: array for name, array in inputs.items() if array is not None})
-        images = pointwise_conv2d(x, self.pointwise, threads=threads)
-        total = residual
+        images = pointwise_conv2d(image, self.pointwise, threads=threads)
         for term in range(self.terms):
             channels = slice(term * out_channels, (term + 1) * out_channels)
-            last = {"bias": bias, "activation": activation, "out": out} if term == self.terms - 1 else {}
+            last: dict[str, Any] = {"bias": biases, "activation": activation, "out": out} if term == self.terms - 1 else {}
             total = depthwise_conv2d(images[..., channels], self.depthwise[:, :, channels], residual=total, **last, **window)
         return total
 
 
-def decouple(weight, terms: int | None = None, error: float | None = None, *, order: str = ORDERS[0]) -> Decoupled:
+def decouple(weight: GivenArray, terms: int | None = None, error: float | None = None, *, order: str = ORDERS[0]) -> Decoupled:
     """A regular convolution as a sum of depthwise-separable ones, by the singular values of its weight; no data is needed.
 
     Args:

@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 
 from fastdw import arguments, fused, gather_blocks, knobs, planner, profile_files
+from fastdw.arguments import GivenActivation, GivenArray, GivenPadding, GivenPair, GivenWeight
 from fastdw.call import plan_of
 from fastdw.gather import forget_calls, gather, pack, run
 from fastdw.kernels.spec import BlockPlan, Plan
@@ -39,7 +40,17 @@ from fastdw.request import contiguous
 
 
 def depthwise_conv2d(
-    x, weight, bias=None, *, stride=1, padding="valid", dilation=1, activation=None, residual=None, out=None, threads=None
+    x: GivenArray,
+    weight: GivenWeight,
+    bias: GivenArray | None = None,
+    *,
+    stride: GivenPair = 1,
+    padding: GivenPadding = "valid",
+    dilation: GivenPair = 1,
+    activation: GivenActivation = None,
+    residual: GivenArray | None = None,
+    out: np.ndarray | None = None,
+    threads: int | None = None,
 ) -> np.ndarray:
     """Depthwise 2-D convolution, NHWC.
 
@@ -68,7 +79,16 @@ def depthwise_conv2d(
     return run(gather(DEPTHWISE, x, weight, bias, stride, padding, dilation, activation, residual, out, threads))
 
 
-def pointwise_conv2d(x, weight, bias=None, *, activation=None, residual=None, out=None, threads=None) -> np.ndarray:
+def pointwise_conv2d(
+    x: GivenArray,
+    weight: GivenWeight,
+    bias: GivenArray | None = None,
+    *,
+    activation: GivenActivation = None,
+    residual: GivenArray | None = None,
+    out: np.ndarray | None = None,
+    threads: int | None = None,
+) -> np.ndarray:
     """Pointwise (1x1) convolution, NHWC.
 
     y[n, i, j, o] = act(bias[o] + sum over c of x[n, i, j, c] * weight[c, o])
@@ -88,7 +108,17 @@ def pointwise_conv2d(x, weight, bias=None, *, activation=None, residual=None, ou
 
 
 def conv2d(
-    x, weight, bias=None, *, stride=1, padding="valid", dilation=1, activation=None, residual=None, out=None, threads=None
+    x: GivenArray,
+    weight: GivenWeight,
+    bias: GivenArray | None = None,
+    *,
+    stride: GivenPair = 1,
+    padding: GivenPadding = "valid",
+    dilation: GivenPair = 1,
+    activation: GivenActivation = None,
+    residual: GivenArray | None = None,
+    out: np.ndarray | None = None,
+    threads: int | None = None,
 ) -> np.ndarray:
     """Regular 2-D convolution, NHWC.
 
@@ -109,20 +139,20 @@ def conv2d(
 
 
 def separable_conv2d(
-    x,
-    depthwise_weight,
-    pointwise_weight,
-    depthwise_bias=None,
-    pointwise_bias=None,
+    x: GivenArray,
+    depthwise_weight: GivenWeight,
+    pointwise_weight: GivenWeight,
+    depthwise_bias: GivenArray | None = None,
+    pointwise_bias: GivenArray | None = None,
     *,
-    stride=1,
-    padding="valid",
-    dilation=1,
-    depthwise_activation=None,
-    activation=None,
-    residual=None,
-    out=None,
-    threads=None,
+    stride: GivenPair = 1,
+    padding: GivenPadding = "valid",
+    dilation: GivenPair = 1,
+    depthwise_activation: GivenActivation = None,
+    activation: GivenActivation = None,
+    residual: GivenArray | None = None,
+    out: np.ndarray | None = None,
+    threads: int | None = None,
 ) -> np.ndarray:
     """Depthwise-separable 2-D convolution, NHWC: depthwise_conv2d, then pointwise_conv2d, to the last bit.
 
@@ -150,24 +180,24 @@ def separable_conv2d(
 
 
 def inverted_residual(
-    x,
-    expand_weight,
-    depthwise_weight,
-    project_weight,
-    expand_bias=None,
-    depthwise_bias=None,
-    project_bias=None,
+    x: GivenArray,
+    expand_weight: GivenWeight | None,
+    depthwise_weight: GivenWeight,
+    project_weight: GivenWeight,
+    expand_bias: GivenArray | None = None,
+    depthwise_bias: GivenArray | None = None,
+    project_bias: GivenArray | None = None,
     *,
-    stride=1,
-    padding="same",
-    dilation=1,
-    expand_activation="relu6",
-    depthwise_activation="relu6",
-    activation=None,
-    squeeze_excite=None,
-    residual=False,
-    out=None,
-    threads=None,
+    stride: GivenPair = 1,
+    padding: GivenPadding = "same",
+    dilation: GivenPair = 1,
+    expand_activation: GivenActivation = "relu6",
+    depthwise_activation: GivenActivation = "relu6",
+    activation: GivenActivation = None,
+    squeeze_excite: gather_blocks.SqueezeExcite | None = None,
+    residual: bool = False,
+    out: np.ndarray | None = None,
+    threads: int | None = None,
 ) -> np.ndarray:
     """The block of MobileNetV2, NHWC: pointwise_conv2d that expands, depthwise_conv2d, pointwise_conv2d that projects; to the last bit.
 
@@ -200,7 +230,15 @@ def inverted_residual(
     )  # fmt: skip
 
 
-def dense(x, weight, bias=None, *, activation=None, out=None, threads=None) -> np.ndarray:
+def dense(
+    x: GivenArray,
+    weight: GivenWeight,
+    bias: GivenArray | None = None,
+    *,
+    activation: GivenActivation = None,
+    out: np.ndarray | None = None,
+    threads: int | None = None,
+) -> np.ndarray:
     """Rows times a matrix: y[n, o] = act(bias[o] + sum over c of x[n, c] * weight[c, o])
 
     Args:
@@ -217,7 +255,7 @@ def dense(x, weight, bias=None, *, activation=None, out=None, threads=None) -> n
     return run(gather(DENSE, x, weight, bias, activation=activation, out=out, threads=threads))
 
 
-def global_average_pool2d(x, *, keepdims=False, out=None) -> np.ndarray:
+def global_average_pool2d(x: GivenArray, *, keepdims: bool = False, out: np.ndarray | None = None) -> np.ndarray:
     """The mean over each image: y[n, c] = (sum over i, j of x[n, i, j, c]) / (height * width), rows then columns ascending.
 
     Args:
@@ -234,7 +272,7 @@ def global_average_pool2d(x, *, keepdims=False, out=None) -> np.ndarray:
     return run(gather(POOL, x, out=out, keepdims=keepdims))
 
 
-def pack_depthwise(weight, *, flush_subnormals=False) -> PackedWeight:
+def pack_depthwise(weight: GivenArray, *, flush_subnormals: bool = False) -> PackedWeight:
     """Lay a depthwise weight [kernel_h, kernel_w, channels(, multiplier)] out for the kernels, once.
 
     Args:
@@ -250,7 +288,7 @@ def pack_depthwise(weight, *, flush_subnormals=False) -> PackedWeight:
     return pack(DEPTHWISE, weight, flush_subnormals)
 
 
-def pack_pointwise(weight, *, flush_subnormals=False) -> PackedWeight:
+def pack_pointwise(weight: GivenArray, *, flush_subnormals: bool = False) -> PackedWeight:
     """Lay a pointwise weight [in_channels, out_channels] or [1, 1, in_channels, out_channels] out for the kernels, once.
 
     Also for dense. Arguments, result and errors as for pack_depthwise.
@@ -258,7 +296,7 @@ def pack_pointwise(weight, *, flush_subnormals=False) -> PackedWeight:
     return pack(POINTWISE, weight, flush_subnormals)
 
 
-def pack_conv2d(weight, *, flush_subnormals=False) -> PackedWeight:
+def pack_conv2d(weight: GivenArray, *, flush_subnormals: bool = False) -> PackedWeight:
     """Lay a regular weight [kernel_h, kernel_w, in_channels, out_channels] out for the kernels, once.
 
     Arguments, result and errors as for pack_depthwise.
@@ -266,7 +304,7 @@ def pack_conv2d(weight, *, flush_subnormals=False) -> PackedWeight:
     return pack(CONV, weight, flush_subnormals)
 
 
-def explain(function: Callable, *args, **keywords) -> Plan | BlockPlan:
+def explain(function: Callable, *args: Any, **keywords: Any) -> Plan | BlockPlan:
     """How a call would be computed: explain(fastdw.depthwise_conv2d, x, weight, stride=2).
 
     Args:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastdw import fused
-from fastdw.arguments import array, error, flag, wrong_type
+from fastdw.arguments import GivenActivation, GivenArray, GivenWeight, array, error, flag, wrong_type
 from fastdw.call import refuse_overlap
 from fastdw.gather import Gathered, gather, pack
 from fastdw.packing import PackedWeight, aligned_empty
@@ -45,12 +45,12 @@ class SqueezeExcite(NamedTuple):
     Weights, biases and activations as dense takes them. Source: Hu et al. 2018, arXiv:1709.01507.
     """
 
-    squeeze_weight: Any
-    excite_weight: Any
-    squeeze_bias: Any = None
-    excite_bias: Any = None
-    squeeze_activation: Any = "relu"
-    excite_activation: Any = "hard_sigmoid"
+    squeeze_weight: GivenWeight
+    excite_weight: GivenWeight
+    squeeze_bias: GivenArray | None = None
+    excite_bias: GivenArray | None = None
+    squeeze_activation: GivenActivation = "relu"
+    excite_activation: GivenActivation = "hard_sigmoid"
 
 
 def separable(

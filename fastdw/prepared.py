@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastdw import arguments, functional, fused, gather, gather_blocks
+from fastdw.arguments import GivenWeight
 from fastdw.call import Call, Step, bind
 from fastdw.gather_blocks import Stages
 from fastdw.kernels.spec import BlockPlan, Plan
@@ -193,7 +194,9 @@ class SignalLayer(Prepared):
         return f"SignalLayer({self.x_shape} -> {self.out_shape})"
 
 
-def prepare(function: Callable, x_shape: tuple[int, ...], *weights, residual: bool = False, **keywords) -> Callable[..., np.ndarray]:
+def prepare(
+    function: Callable, x_shape: tuple[int, ...], *weights: GivenWeight | None, residual: bool = False, **keywords: Any
+) -> Callable[..., np.ndarray]:
     """A call with everything decided and packed: layer = prepare(fastdw.depthwise_conv2d, x.shape, weight, bias, stride=2).
 
     Args:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastdw import arguments
+from fastdw.arguments import GivenWeight
 from fastdw.call import refuse_overlap
 from fastdw.conv1d import (
     CAUSAL,
@@ -114,7 +115,7 @@ class Stream:
         return f"Stream(({self._batch}, any length, {self._channels}) -> {self._out_channels} channels, {self._window})"
 
 
-def stream(function: Callable, *weights, batch: int = 1, **keywords) -> Stream:
+def stream(function: Callable, *weights: GivenWeight | None, batch: int = 1, **keywords: Any) -> Stream:
     """A causal convolution of a signal in pieces: conv = stream(fastdw.depthwise_conv1d, weight, bias); y = conv(piece).
 
     Pieces of any length give the bits that the whole signal gives at once with padding="causal".

@@ -11,12 +11,12 @@ fastdw's layouts, to which everything here converts:
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from fastdw import arguments
-from fastdw.arguments import error, shown
+from fastdw.arguments import GivenArray, error, shown
 from fastdw.packing import aligned_empty
 from fastdw.problem import CONV, DENSE, DEPTHWISE, POINTWISE
 from fastdw.request import check_weight_shape
@@ -37,7 +37,14 @@ OUTPUTS_LAST = {
 }
 
 
-def from_torch(weight, kind: str, *, multiplier: int = 1) -> np.ndarray:
+class _HasArray(Protocol):
+    def __array__(self, *args: Any, **keywords: Any) -> Any: ...
+
+
+Floats = GivenArray | _HasArray
+
+
+def from_torch(weight: Floats, kind: str, *, multiplier: int = 1) -> np.ndarray:
     """The weight of a PyTorch layer in fastdw's layout.
 
     kind         PyTorch's layer and shape                                                 result
@@ -64,7 +71,7 @@ def from_torch(weight, kind: str, *, multiplier: int = 1) -> np.ndarray:
     return _from_outputs_first(weight, kind, multiplier, transposed=True)
 
 
-def from_onnx(weight, kind: str, *, multiplier: int = 1, transposed: bool = False) -> np.ndarray:
+def from_onnx(weight: Floats, kind: str, *, multiplier: int = 1, transposed: bool = False) -> np.ndarray:
     """The weight of an ONNX operator in fastdw's layout: onnx.numpy_helper.to_array(initializer).
 
     kind         ONNX's operator and shape                                                result
@@ -88,7 +95,7 @@ def from_onnx(weight, kind: str, *, multiplier: int = 1, transposed: bool = Fals
     return _from_outputs_first(weight, kind, multiplier, transposed)
 
 
-def from_keras(weight, kind: str) -> np.ndarray:
+def from_keras(weight: Floats, kind: str) -> np.ndarray:
     """A kernel of a Keras layer in fastdw's layout.
 
     kind         Keras' kernel and shape                                                     result
@@ -114,7 +121,15 @@ def from_keras(weight, kind: str) -> np.ndarray:
 
 
 def fold_batch_norm(
-    weight, bias, mean, variance, gamma=None, beta=None, epsilon: float = 1e-3, *, kind: str
+    weight: Floats,
+    bias: Floats | None,
+    mean: Floats,
+    variance: Floats,
+    gamma: Floats | None = None,
+    beta: Floats | None = None,
+    epsilon: float = 1e-3,
+    *,
+    kind: str,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The weight and bias of a layer that does what the given layer and the batch normalisation after it do.
 
