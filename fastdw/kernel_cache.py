@@ -60,7 +60,7 @@ def directory() -> Path | None:
         path = root / source_digest()
         if not path.is_dir():
             root.mkdir(parents=True, exist_ok=True)
-            path.mkdir(mode=0o700, exist_ok=True)
+            path.mkdir(mode=0o755, exist_ok=True)  # all may read; what others could write is not run
             _delete_unused(root, keep=path)
         owner = path.stat().st_uid
     except (OSError, RuntimeError) as error:  # RuntimeError: the user has no home
@@ -114,6 +114,7 @@ class KernelCache:
     def load_overload(self, signature, target_context):
         rtsys.initialize(target_context)  # all that kernels are linked to; compiling fills the registries that it needs itself
         path = self._path(signature, target_context.codegen())
+        lack = f"the kernel cache has no {self.name}{signature}"
         if path is not None:
             try:
                 content = path.read_bytes()
@@ -125,8 +126,9 @@ class KernelCache:
                 pass
             except Exception as error:  # whatever damage does to a pickle: a cache costs time, never a result
                 LOG.info("%s is compiled anew: %s", path.name, error)
+                lack = f"{path.name} cannot be used ({error})"
         if not knobs.may_compile():
-            raise RuntimeError(f"FASTDW_NO_COMPILE: got 1, and the kernel cache has no {self.name}{signature}; fastdw warmup compiles it")
+            raise RuntimeError(f"FASTDW_NO_COMPILE: got 1, and {lack}; fastdw warmup compiles it")
         COMPILED.append(f"{self.name}{signature}")
         return None
 
@@ -141,10 +143,11 @@ class KernelCache:
             return
         data = pickle.dumps(result._reduce())
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # it may have been cleared away
+            path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)  # it may have been cleared away
             handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".tmp")
             try:
                 with os.fdopen(handle, "wb") as file:
+                    os.fchmod(handle, 0o644)
                     file.write(_checksum(path, data) + data)
                 os.replace(temporary, path)
             except BaseException:

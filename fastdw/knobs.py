@@ -12,7 +12,7 @@ def cache_directory() -> Path | None:
     """FASTDW_CACHE_DIR: where compiled kernels are kept; the user's cache directory where unset, none where empty or "off"."""
     given = os.environ.get("FASTDW_CACHE_DIR")
     if given is not None:
-        return None if given in OFF else Path(given).expanduser()
+        return None if given in OFF else Path(given).expanduser().absolute()
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("fastdw", appauthor=False))

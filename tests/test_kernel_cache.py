@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import time
@@ -187,6 +188,21 @@ def test_unreadable_files_cost_time_only(cache, first):
     assert run(cache, before=DROP_PRIVILEGES) == first
 
 
+@on_linux
+def test_unreadable_files_are_named_where_nothing_may_be_compiled(cache):
+    for file in kernel_files(cache):
+        file.chmod(0)
+    refused = start(cache, before=DROP_PRIVILEGES, FASTDW_NO_COMPILE="1")
+    complained = refused.communicate()[1].splitlines()[-1]
+    assert re.search(r"^RuntimeError: FASTDW_NO_COMPILE: got 1, and .*\.kernel cannot be used \(.*Permission denied", complained)
+
+
+def test_all_users_may_read_what_one_has_compiled(tmp_path):
+    run(tmp_path, before="import os; os.umask(0o022)\n")
+    assert {folder.stat().st_mode & 0o777 for folder in tmp_path.iterdir()} == {0o755}
+    assert {file.stat().st_mode & 0o777 for file in kernel_files(tmp_path)} == {0o644}
+
+
 # ---- nowhere to write ----
 @contextmanager
 def read_only(*directories: Path) -> Iterator[None]:
@@ -255,6 +271,21 @@ shutil.rmtree({str(tmp_path / "cache")!r})
     second = run(tmp_path / "cache", before=code)
     assert (second.bits, second.warned) == (first.bits, [])
     assert kernel_files(tmp_path / "cache")
+
+
+def test_a_relative_directory_does_not_move_with_the_process(tmp_path, first):
+    (tmp_path / "elsewhere").mkdir()
+    code = f"""
+import os
+import numpy as np
+import fastdw
+os.chdir({str(tmp_path)!r})
+fastdw.global_average_pool2d(np.ones((1, 4, 4, 16), np.float32))
+os.chdir("elsewhere")
+"""
+    assert run("kernels", before=code).bits == first.bits
+    assert len(kernel_files(tmp_path / "kernels")) > len(first.compiled)
+    assert not list((tmp_path / "elsewhere").iterdir())
 
 
 def test_a_file_where_the_cache_should_be(tmp_path, first):
