@@ -6,12 +6,14 @@ the whole system, read only, with the same name in the system's data directory.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
 import re
 import stat
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -25,6 +27,9 @@ from fastdw.profile import Damaged, Entry, Profile, ProfileError, difference
 
 LOCK_SECONDS = 30
 MOST_BYTES = 64 << 20
+TEMPORARY = ".fastdw-tmp"  # how the names of files end that are being written
+LEFTOVER_SECONDS = 3600  # one that is being written for so long was left by a process that died
+TRIALS, DAMAGED = ".trials.jsonl", ".damaged"
 
 
 # ---- where ----
@@ -65,6 +70,11 @@ def system_paths() -> list[Path]:
     ]
 
 
+def beside(path: Path, suffix: str) -> Path:
+    """A file that belongs to a profile, where that really lies; no two profiles share one."""
+    return Path(os.path.realpath(path) + suffix)
+
+
 # ---- reading ----
 def read(path: Path) -> Profile:
     """
@@ -85,16 +95,21 @@ def read(path: Path) -> Profile:
 
 def _text(path: Path) -> bytes:
     try:
-        status = path.stat()
-        if stat.S_ISREG(status.st_mode) and status.st_size <= MOST_BYTES:
-            return path.read_bytes()
+        _check_file(path)
+        return path.read_bytes()
     except FileNotFoundError:
         raise
     except OSError as error:  # a directory or a file that may not be read
         raise ProfileError(f"{path}: {error.strerror or error}") from None
-    if stat.S_ISREG(status.st_mode):
+
+
+def _check_file(path: Path) -> None:
+    """What is at a path could be a profile."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise ProfileError(f"{path}: it is {'a directory' if stat.S_ISDIR(status.st_mode) else 'no regular file'}")
+    if status.st_size > MOST_BYTES:
         raise ProfileError(f"{path}: it has {status.st_size:,} bytes, more than a profile")
-    raise ProfileError(f"{path}: it is {'a directory' if stat.S_ISDIR(status.st_mode) else 'no regular file'}")
 
 
 def read_own(path: Path) -> Profile:
@@ -141,14 +156,25 @@ def check_writable(path: Path) -> None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[Path]:
-    """The place of a profile that no other process writes to meanwhile, its folder made. What goes wrong is a ProfileError."""
-    path = Path(os.path.realpath(path))
-    try:
+    """The place of a profile that no other process updates meanwhile, its folder made. What goes wrong is a ProfileError."""
+    path = beside(path, "")
+    with _failures_named(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with file_lock.held(Path(f"{path}.lock"), LOCK_SECONDS):
-            for left in path.parent.glob(f"{path.stem}.*.tmp"):  # by processes that were killed
-                left.unlink()
+        with file_lock.held(beside(path, ".lock"), LOCK_SECONDS):
+            for left in path.parent.glob(f"{glob.escape(_temporary_prefix(path))}*{TEMPORARY}"):
+                if time.time() - left.stat().st_mtime > LEFTOVER_SECONDS:
+                    left.unlink()
             yield path
+
+
+def _temporary_prefix(path: Path) -> str:
+    return f".{path.name}-"
+
+
+@contextmanager
+def _failures_named(path: Path) -> Iterator[None]:
+    try:
+        yield
     except TimeoutError:
         raise ProfileError(f"{path}: another process has held its lock for {LOCK_SECONDS} s") from None
     except OSError as error:
@@ -162,26 +188,34 @@ def _readable(path: Path) -> tuple[Profile, str | None]:
     except FileNotFoundError:
         return Profile(host().identity), None
     except Damaged as error:
-        aside = path.with_suffix(".damaged")
+        aside = beside(path, DAMAGED)
         os.replace(path, aside)
         return Profile(host().identity), f"{error}; it is kept as {aside.name}"
 
 
 def write(path: Path, profile: Profile) -> None:
-    """All or nothing: a temporary file, then renamed."""
+    """All or nothing: a temporary file, then renamed. A link stays, and what it names is written.
+
+    Raises:
+      ProfileError: it cannot be written, or something else than a file is there.
+    """
     text = json.dumps(profile.to_json(), indent=1)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f"{path.stem}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(temporary)
-        raise
+    with _failures_named(path):
+        with suppress(FileNotFoundError):
+            _check_file(path)
+        path = beside(path, "")
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=_temporary_prefix(path), suffix=TEMPORARY)
+        try:
+            with os.fdopen(handle, "w") as file:
+                file.write(text + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(temporary)
+            raise
 
 
 # ---- the profiles in effect ----

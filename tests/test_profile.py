@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -250,8 +251,8 @@ def test_a_damaged_profile_costs_one_warning_and_no_entry(what, path, caplog):
     before = path.read_bytes() if path.is_file() else None
     if what in ("truncated", "empty", "garbage", "another document", "deeply nested"):
         said = profile_files.update(path, [entry(others(POINTS)[4], 1)])
-        assert "kept as profile.damaged" in said
-        assert path.with_suffix(".damaged").read_bytes() == before
+        assert "kept as profile.json.damaged" in said
+        assert path.with_name("profile.json.damaged").read_bytes() == before
         fastdw.use_profile(None)
         assert choice(POINTS) == Choice.of(others(POINTS)[4])
     else:
@@ -412,8 +413,53 @@ def test_killed_at_any_moment(path, request):
         found = widths(path) if path.exists() else set()
         assert kept <= found
         assert len(found - kept) <= turn + 1  # written, but not said any more
+    an_hour_ago = time.time() - profile_files.LEFTOVER_SECONDS - 1
+    for left in path.parent.glob(f".*{profile_files.TEMPORARY}"):
+        os.utime(left, (an_hour_ago, an_hour_ago))
     save(path, entry(others(PROBLEM)[4], 1))
     assert {file.name for file in path.parent.iterdir()} == {"profile.json", "profile.json.lock"}
+
+
+def test_profiles_in_one_folder_leave_each_others_files_alone(path):
+    """A file that another profile writes just now, one that it set aside, and the user's own."""
+    save(path.with_name("profile.v2.json"), entry(others(POINTS)[4], 1))
+    theirs = [".profile.v2.json-1234" + profile_files.TEMPORARY, "profile.v2.json.damaged", "profile.x.tmp", "profile.damaged"]
+    an_hour_ago = time.time() - profile_files.LEFTOVER_SECONDS - 1
+    for name in theirs:
+        path.with_name(name).write_text("theirs")
+        os.utime(path.with_name(name), (an_hour_ago, an_hour_ago))
+    path.write_text("no profile")
+    profile_files.update(path, [entry(others(PROBLEM)[4], 1)])
+    assert [path.with_name(name).read_text() for name in theirs] == ["theirs"] * len(theirs)
+    assert path.with_name("profile.json.damaged").read_text() == "no profile"
+
+
+def test_what_was_left_is_found_whatever_the_name(path):
+    named = path.with_name("profile[1].json")
+    left = path.with_name(f".profile[1].json-1234{profile_files.TEMPORARY}")
+    path.parent.mkdir(exist_ok=True)
+    left.write_text("")
+    profile_files.update(named, [])
+    assert left.exists()
+    os.utime(left, (0, 0))
+    profile_files.update(named, [])
+    assert not left.exists()
+
+
+def test_a_link_stays_and_what_is_no_file_is_not_replaced(path):
+    profile = Profile(host().identity, [entry(others(PROBLEM)[4], 1)])
+    path.parent.mkdir(exist_ok=True)
+    target = path.with_name("target.json")
+    path.symlink_to(target)
+    profile_files.write(path, profile)
+    assert path.is_symlink()
+    assert profile_files.read_own(target).entries == profile.entries
+    pipe = path.with_name("pipe")
+    os.mkfifo(pipe)
+    for place, why in ((pipe, "it is no regular file"), (path.parent, "it is a directory"), (pipe.with_name("no") / "such", "No such")):
+        with pytest.raises(ProfileError, match=f"^{re.escape(str(place))}: .*{why}"):
+            profile_files.write(place, profile)
+    assert pipe.is_fifo()
 
 
 # ---- merging ----

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -152,10 +153,13 @@ def verify(options: argparse.Namespace) -> None:
 
 def clear(options: argparse.Namespace) -> None:
     from fastdw import profile_files
+    from fastdw.profile import Damaged
 
     path = profile_files.user_path()
-    files = [path, path.with_suffix(".trials.jsonl"), path.with_suffix(".damaged")]
-    removed = [file for file in files if file.exists()]
+    with suppress(FileNotFoundError, Damaged):
+        profile_files.read(path)  # what is no profile, nor was one, is an error and stays
+    files = [profile_files.beside(path, suffix) for suffix in ("", profile_files.TRIALS, profile_files.DAMAGED)]
+    removed = [file for file in files if file.is_file()]
     for file in removed:
         file.unlink()
     print(f"deleted {', '.join(map(str, removed))}" if removed else f"{path}: there is no profile")

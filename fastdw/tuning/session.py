@@ -241,7 +241,7 @@ class Session:
     def log(self, trials: Sequence[Trial]) -> None:
         if self.settings.path is not None:
             with suppress(OSError):  # it is of use only to those who look into the tuner
-                trial.append(self.settings.path.with_suffix(".trials.jsonl"), trials)
+                trial.append(profile_files.beside(self.settings.path, profile_files.TRIALS), trials)
 
     def finish(self, wanted: Sequence[tuple[Problem, int, int]]) -> None:
         done = {(row.problem.key, row.threads) for row in self.report.rows}

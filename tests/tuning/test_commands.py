@@ -85,6 +85,17 @@ def test_from_tuning_to_verified_and_shared(capsys, path, shapes_file, tmp_path)
     run(capsys, "autotune", "--shapes", shapes_file, "--budget", "60s", "--threads", "1", "--from", str(other))
 
 
+def test_clear_leaves_what_is_no_profile(capsys, path, monkeypatch):
+    path.parent.mkdir(exist_ok=True)
+    os.mkfifo(path)
+    assert "it is no regular file" in failure(capsys, "profile", "clear")
+    assert path.is_fifo()
+    path.unlink()
+    path.write_text("{")
+    assert str(path) in run(capsys, "profile", "clear")[0]
+    assert not path.exists()
+
+
 def test_verify_names_what_is_wrong(capsys, path, shapes_file):
     run(capsys, "autotune", "--shapes", shapes_file, "--budget", "60s", "--threads", "1")
     document = json.loads(path.read_text())

@@ -128,7 +128,7 @@ def test_a_run_finds_keeps_and_tells(path):
         assert short(layer) in text
     assert "2.000 ms before, 1.000 ms after, gain 2.000 by pairs" in text
     assert str(path) in text
-    assert path.with_suffix(".trials.jsonl").read_text().count('"status": "correct"') > 20
+    assert profile_files.beside(path, profile_files.TRIALS).read_text().count('"status": "correct"') > 20
     fastdw.use_profile(None)
     for row in report.rows:
         assert Choice.of(planner.plan(row.problem, row.threads)) == row.entry.plan
