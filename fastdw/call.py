@@ -41,7 +41,7 @@ class Call:
         self, x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, residual: np.ndarray | None, out: np.ndarray | None
     ) -> np.ndarray:
         if out is None:
-            out = aligned_empty(self.out_shape)
+            out = aligned_empty(self.out_shape, x.shape)
         bias = BLANK if bias is None else bias
         third = x if residual is None else residual
         overlapped = self.launch(x, weight, bias, third, out, self.address, 1, self.function, self.tasks, self.workers)

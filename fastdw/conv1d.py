@@ -7,7 +7,6 @@ as many of the piece; all others from the piece where it lies. Each output is th
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, SupportsIndex
 
@@ -224,13 +223,7 @@ def make_window(length: int, taps: int, stride, padding, dilation) -> Window:
 
 def out_for(x: np.ndarray, out: Any, shape: tuple[int, ...]) -> np.ndarray:
     if out is None:
-        try:
-            return aligned_empty(shape)
-        except (MemoryError, ValueError, OverflowError):  # NumPy's, for what no memory or no address holds
-            size = f"{4 * math.prod(shape):,} bytes"
-            raise error(
-                "x", f"shape {x.shape}", f"a shorter signal, or shorter pieces: there is no memory for a result of {size}"
-            ) from None
+        return aligned_empty(shape, x.shape)
     check_writable(out, shape)
     return out
 

@@ -17,6 +17,7 @@ from fastdw.functional import depthwise_conv2d
 from fastdw.gather import check_finite, check_writable, gather
 from fastdw.packing import aligned_empty, aligned_zeros
 from fastdw.problem import DEPTHWISE, out_extent, same_padding, span
+from fastdw.request import check_size
 
 VOLUME = "[batch, depth, height, width, channels]"
 WEIGHT = "[kernel_d, kernel_h, kernel_w, channels, multiplier] or [kernel_d, kernel_h, kernel_w, channels]"
@@ -67,6 +68,7 @@ def depthwise_conv3d(
     stride, dilation = _three(stride, "stride"), _three(dilation, "dilation")
     sides = _sides(padding, x.shape[1:4], weight.shape[:3], stride, dilation)
     shape = _out_shape(x.shape, weight.shape, stride, sides, dilation)
+    check_size(shape, padding)
     window: dict[str, Any] = {"stride": stride[1:], "padding": sides[1:], "dilation": dilation[1:], "threads": threads}
     filters = np.ascontiguousarray(weight)
     check_finite(filters, "weight")
@@ -76,11 +78,11 @@ def depthwise_conv3d(
     request, _, _, biases, _, _ = gather(DEPTHWISE, x[:, 0], filters[0], bias, activation=activation, out=first, **window)
     plan_of(request)
     if out is None:
-        out = aligned_empty(shape)
+        out = aligned_empty(shape, x.shape)
     else:
         refuse_overlap(out, x=x, weight=weight, **({} if biases is None else {"bias": biases}))
 
-    partial = [aligned_empty((shape[0], *shape[2:])) for _ in range(min(2, len(filters) - 1))]
+    partial = [aligned_empty((shape[0], *shape[2:]), x.shape) for _ in range(min(2, len(filters) - 1))]
     for plane in range(shape[1]):
         taps = _taps_inside(plane, x.shape[1], len(filters), stride[0], sides[0][0], dilation[0])
         total = None

@@ -32,6 +32,7 @@ class Block:
     """
 
     plan: BlockPlan
+    x_shape: tuple[int, ...]
     out_shape: tuple[int, ...]
     steps: tuple
     spans: tuple[tuple[int, int], ...]  # of x, residual and out
@@ -41,7 +42,7 @@ class Block:
         with WHOLE:
             from fastdw.program import Program
 
-        scratch = aligned_empty(self.plan.scratch_bytes // 4)
+        scratch = aligned_empty(self.plan.scratch_bytes // 4, self.x_shape)
         given: dict[str, np.ndarray | str] = {"x": "x", "residual": "residual", "out": "out", "scratch": scratch}
         given |= parameters(weights, biases)
         return Program([(step, given) for step in self.steps], self.plan.threads, self.spans)
@@ -119,7 +120,7 @@ def bind(requests: tuple[Request, ...], plan: BlockPlan | None = None, gate: tup
     else:
         steps = (fused_step(requests, plan, plan.cut),) if plan.cut else separate_steps(requests)
     spans = requests[0].x.span, last.residual.span if last.residual else (0, 0), (last.out or contiguous(out_shape)).span
-    return Block(plan, out_shape, steps, spans)
+    return Block(plan, requests[0].x.shape, out_shape, steps, spans)
 
 
 def separate_steps(requests: tuple[Request, ...]) -> tuple[Step, ...]:

@@ -155,7 +155,7 @@ def run(stages: Stages) -> np.ndarray:
     block = bound(stages)
     out = stages.out
     if out is None:
-        out = aligned_empty(block.out_shape)
+        out = aligned_empty(block.out_shape, stages.x.shape)
     else:
         parameters: dict[str, np.ndarray] = {}
         for (weight, bias, _), *values in zip(stages.names, stages.weights, stages.biases, strict=True):

@@ -20,10 +20,20 @@ def aligned_bytes(n_bytes: int) -> int:
     return -(-n_bytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
 
 
-def aligned_empty(shape: tuple[int, ...] | int) -> np.ndarray:
-    """float32, uninitialised, starting on a 64-byte boundary."""
+def aligned_empty(shape: tuple[int, ...] | int, x_shape: tuple[int, ...] | None = None) -> np.ndarray:
+    """float32, uninitialised, starting on a 64-byte boundary. x_shape: of the x of the call that needs it.
+
+    Raises:
+      ValueError: there is no memory for what that x needs.
+    """
     count = math.prod(shape) if isinstance(shape, tuple) else shape
-    raw = np.empty(4 * count + ALIGNMENT_BYTES, np.uint8)
+    try:
+        raw = np.empty(4 * count + ALIGNMENT_BYTES, np.uint8)
+    except (MemoryError, ValueError, OverflowError):  # NumPy's, for what no memory or no address holds
+        if x_shape is None:
+            raise
+        size = f"{shape if isinstance(shape, tuple) else 'scratch'}, {4 * count:,} bytes"
+        raise ValueError(f"x: got shape {x_shape}; expected a smaller one: there is no memory for {size}") from None
     address = ctypes.addressof(ctypes.c_char.from_buffer(raw.data))  # a third of the time of raw.ctypes.data
     return np.ndarray(shape, np.float32, raw, -address % ALIGNMENT_BYTES)
 

@@ -91,7 +91,7 @@ class Layer(PreparedCall):
 
     def __call__(self, x: np.ndarray, out: np.ndarray | None = None, residual: np.ndarray | None = None) -> np.ndarray:
         if out is None:
-            out = aligned_empty(self.out_shape)
+            out = aligned_empty(self.out_shape, self.x_shape)
         third = x if residual is None else residual
         if (residual is None) is self._takes_residual or not self._is_usual(x, third, out, self._expected_address):
             return self._call_any(x, out, residual)
@@ -157,7 +157,7 @@ class BlockLayer(PreparedCall):
 
     def __call__(self, x: np.ndarray, out: np.ndarray | None = None, residual: np.ndarray | None = None) -> np.ndarray:
         if out is None:
-            out = aligned_empty(self.out_shape)
+            out = aligned_empty(self.out_shape, self.x_shape)
         third = x if residual is None else residual
         if (residual is None) is self._takes_residual or not self._is_usual(x, third, out, self._expected_address):
             return self._call_any(x, out, residual)
@@ -167,7 +167,12 @@ class BlockLayer(PreparedCall):
         first, *between, last = self._stages.requests
         requests = (first._replace(x=x), *between, last._replace(residual=x if self._adds_x else residual, out=out))
         pool = fused.Pool(fused.bind(requests, gate=self._stages.gate), self._stages.weights, self._stages.biases)
-        return lambda x, residual, out: pool(x, x if residual is None else residual, aligned_empty(self.out_shape) if out is None else out)
+
+        def call(x: np.ndarray, residual: np.ndarray | None, out: np.ndarray | None) -> np.ndarray:
+            out = aligned_empty(self.out_shape, self.x_shape) if out is None else out
+            return pool(x, x if residual is None else residual, out)
+
+        return call
 
     def __repr__(self) -> str:
         return f"BlockLayer({self.x_shape} -> {self.out_shape}, {', '.join(plan.id for plan in self.plans)})"

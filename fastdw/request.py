@@ -104,8 +104,7 @@ def problem_of(request: Request) -> tuple[Problem, tuple[int, ...]]:
 
 def check_results(request: Request, out_shape: tuple[int, ...]) -> None:
     """out and residual against the shape of the result, and that against what memory can hold."""
-    if math.prod(out_shape) > MOST_ELEMENTS:
-        raise error("padding", f"a result of shape {shown(out_shape)}", f"at most {MOST_ELEMENTS} elements")
+    check_size(out_shape, request.padding)
     if request.residual is not None:
         _check_shape("residual", request.residual, out_shape)
     if request.out is not None:
@@ -119,6 +118,12 @@ def check_results(request: Request, out_shape: tuple[int, ...]) -> None:
                     "out", f"strides {request.out.strides}, by which its own elements overlap", "memory of its own for each element"
                 )
             covered += stride * (extent - 1)
+
+
+def check_size(out_shape: tuple[int, ...], padding: Any) -> None:
+    if math.prod(out_shape) > MOST_ELEMENTS:
+        name = "x" if isinstance(padding, str) else "padding"
+        raise error(name, f"what gives a result of shape {shown(out_shape)}", f"a result of at most {MOST_ELEMENTS} elements")
 
 
 def _check_image(x: Strided, kind: str) -> None:

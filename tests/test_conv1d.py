@@ -149,7 +149,7 @@ WRONG = [
     ({"out": []}, TypeError, r"^out: got list; expected a float32 NumPy array"),
     ({"out": read_only(zeros(2, 36, 16))}, ValueError, r"^out: got a read-only array; expected a writable one"),
     ({"out": X[:, :36]}, ValueError, r"^out: got an array that overlaps x; expected memory of its own"),
-    ({"x": huge()}, ValueError, r"^x: got shape \(1, 1099511627776, 16\); expected a shorter signal, or shorter pieces: there is no"),
+    ({"x": huge()}, ValueError, r"^x: got shape \(1, 1099511627776, 16\); expected a smaller one: there is no memory"),
     ({"state": zeros(2, 4, 16)}, ValueError, r"^state: got an array with padding='valid'; expected padding=\"causal\", or no state"),
     (STATE | {"state": zeros(2, 5, 16)}, ValueError, r"^state: got shape \(2, 5, 16\); expected \(2, 4, 16\): \[batch, \(kernel"),
     (STATE | {"state": zeros(1, 4, 16)}, ValueError, r"^state: got shape \(1, 4, 16\); expected \(2, 4, 16\)"),
@@ -162,7 +162,7 @@ WRONG = [
     (STATE | {"x": zeros(2, 40, 32)[..., ::2]}, ValueError, r"^x: got channels 8 bytes apart; expected channels next to each other"),
     (STATE | {"out": X}, ValueError, r"^out: got an array that overlaps x; expected memory of its own"),
     (STATE | {"stride": 2, "x": X[:, :39]}, ValueError, r"^x: got 39 samples; expected a multiple of the stride 2 with a state: fastdw"),
-    (STATE | {"x": huge(), "state": zeros(1, 4, 16)}, ValueError, r"^x: got shape .*; expected a shorter signal, or shorter pieces"),
+    (STATE | {"x": huge(), "state": zeros(1, 4, 16)}, ValueError, r"^x: got shape .*; expected a smaller one: there is no memory"),
 ]  # fmt: skip
 
 

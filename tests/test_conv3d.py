@@ -66,6 +66,11 @@ def test_threads_batch_and_layout_leave_the_bits():
     assert (out[..., :16] == 7).all()
 
 
+def huge(*extents: int) -> np.ndarray:
+    """More than there is memory for the result, in memory of one pixel."""
+    return np.broadcast_to(np.zeros(16, np.float32), (1, *extents, 16))
+
+
 WRONG = [
     ({"x": X[0]}, ValueError, r"^x: got shape \(6, 9, 8, 16\); expected \[batch, depth, height, width, channels\]"),
     ({"x": X[:, :0]}, ValueError, r"^x: got shape \(2, 0, 9, 8, 16\); expected .* at least 1"),
@@ -73,6 +78,9 @@ WRONG = [
     ({"weight": W[0, 0]}, ValueError, r"^weight: got shape \(3, 16\); expected \[kernel_d, kernel_h, kernel_w, channels, multiplier\] or"),
     ({"weight": W[..., :8]}, ValueError, r"^weight: got 8 input channels; expected 16, the channels of x$"),
     ({"x": X.transpose(0, 4, 1, 2, 3).copy()}, ValueError, r"^weight: got 16 input channels; expected 8, .*x looks like \[batch, channels"),
+    ({"x": huge(1 << 26, 1 << 20, 8)}, ValueError, r"^x: got what gives a result of shape .*; expected a result of at most \d+ elements"),
+    ({"x": huge(1 << 20, 1 << 20, 8)}, ValueError, r"^x: got shape .*; expected a smaller one: there is no memory for .* bytes"),
+    ({"padding": 2**31 - 1}, ValueError, r"^padding: got what gives a result of shape .*; expected a result of at most \d+ elements"),
     ({"weight": W * np.nan}, ValueError, r"^weight: got infinities or NaNs; expected finite numbers"),
     ({"dilation": (3, 1, 1)}, ValueError, r"^weight: got a kernel that spans 7 in depth; expected at most 6, the padded depth of x"),
     ({"dilation": (1, 1, 4)}, ValueError, r"^weight: got a kernel that spans 9 in width; expected at most 8"),

@@ -143,7 +143,7 @@ def test_a_piece_that_is_refused_changes_nothing():
         stream(X[:, 10:20], np.empty((2, 9, 16), np.float32))
     with pytest.raises(ValueError, match=r"^out: got an array that overlaps x; expected memory of its own"):
         stream(X[:, 10:20], X[:, 10:20])
-    with pytest.raises(ValueError, match=r"^x: got shape .*; expected a shorter signal, or shorter pieces: there is no memory"):
+    with pytest.raises(ValueError, match=r"^x: got shape .*; expected a smaller one: there is no memory"):
         stream(np.broadcast_to(X[:, :1], (2, 1 << 40, 16)))
     np.testing.assert_array_equal(stream(X[:, 10:]), fastdw.depthwise_conv1d(X, W, padding="causal")[:, 10:])
 

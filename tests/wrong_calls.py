@@ -5,6 +5,8 @@ import math
 import foreign
 import numpy as np
 
+import fastdw
+
 X = np.zeros((1, 8, 9, 16), np.float32)
 DEPTHWISE = np.ones((3, 3, 16, 1), np.float32)
 POINTWISE = np.ones((16, 24), np.float32)
@@ -78,6 +80,13 @@ def separable(**changes) -> tuple[str, dict]:
     return "separable_conv2d", {"x": X, "depthwise_weight": DEPTHWISE, "pointwise_weight": POINTWISE} | changes
 
 
+def expanding(**changes) -> tuple[str, dict]:
+    """A gate needs all of the expanded image, which has 64 channels for each of x."""
+    weights = {"expand_weight": np.ones((16, 1024), np.float32), "depthwise_weight": np.ones((3, 3, 1024, 1), np.float32)}
+    gate = fastdw.SqueezeExcite(np.ones((1024, 8), np.float32), np.ones((8, 1024), np.float32))
+    return "inverted_residual", {"project_weight": np.ones((1024, 24), np.float32), "squeeze_excite": gate} | weights | changes
+
+
 def dense(**changes) -> tuple[str, dict]:
     return "dense", {"x": ROWS, "weight": DENSE} | changes
 
@@ -88,6 +97,11 @@ def pool(**changes) -> tuple[str, dict]:
 
 def pack(kind: str, weight, **changes) -> tuple[str, dict]:
     return f"pack_{kind}", {"weight": weight} | changes
+
+
+def huge(*extents: int) -> np.ndarray:
+    """In memory of one pixel; there is none for its result."""
+    return np.broadcast_to(zeros(16), (*extents, 16))
 
 
 # the wrong call, the error, the argument at fault, words of what came, words of what was wanted
@@ -243,6 +257,16 @@ WRONG = [
     (pool(keepdims="no"), TypeError, "keepdims", "str|no", "bool|True"),
     (pool(keepdims=1), TypeError, "keepdims", "1", "True"),
     (depthwise(threads=True), TypeError, "threads", "True", "int"),
+    # more than memory holds
+    (depthwise(x=huge(1, 1 << 20, 1 << 20)), ValueError, "x", "1048576, 1048576, 16", "smaller.*no memory for .1, 1048574.*bytes"),
+    (pointwise(x=huge(1, 1 << 20, 1 << 20)), ValueError, "x", "1048576, 1048576, 16", "smaller.*no memory"),
+    (separable(x=huge(1, 1 << 20, 1 << 20)), ValueError, "x", "1048576, 1048576, 16", "smaller.*no memory"),
+    (expanding(x=huge(1, 1 << 16, 1 << 16), stride=256), ValueError, "x", "65536, 65536, 16", "smaller.*no memory for scratch"),
+    (dense(x=huge(1 << 40)), ValueError, "x", "1099511627776, 16", "smaller.*no memory"),
+    (pool(x=huge(1 << 40, 1, 1)), ValueError, "x", "1099511627776, 1, 1, 16", "smaller.*no memory"),
+    (pointwise(x=huge(1, 1 << 22, 1 << 22)), ValueError, "x", "result of shape", "at most"),
+    (dense(x=huge(1 << 44)), ValueError, "x", "result of shape", "at most"),
+    (depthwise(padding=2**31 - 1), ValueError, "padding", "result of shape", "at most"),
     # arrays of other libraries, and views of memory in another order
     (pointwise(x=X.transpose(0, 3, 1, 2)), ValueError, "x", "64 bytes apart", "transpose"),
     (depthwise(x=foreign.WithDLPack(X.astype(np.float64))), TypeError, "x", "float64", "float32"),
