@@ -54,6 +54,7 @@ from fastdw.tile import (
 
 MAX_STRIDE = 4  # between the columns of a tile; with larger ones a tile has one column
 FEW_ROWS = 8
+TOLERANCE = 1.1  # the first tile within this of the least cost is taken
 
 CONTEXT = Context(
     *EPILOGUE,
@@ -209,7 +210,7 @@ def cost(problem: Problem, shape: TileShape) -> float:
 def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape, Blocking]:
     """A narrow strip, which stays in the first cache, of as many rows as fit: the fewer strips, the fewer rows are copied twice."""
     costs = {shape: cost(problem, shape) for shape in sorted(shapes(problem, machine), key=lambda shape: (shape.vecs, shape.rows > 2))}
-    shape = next(shape for shape in costs if costs[shape] <= depthwise.TOLERANCE * min(costs.values()))
+    shape = next(shape for shape in costs if costs[shape] <= TOLERANCE * min(costs.values()))
     rows, cols = most_outputs(problem, 0), most_outputs(problem, 1)
     tasks = phases(problem, 0) * phases(problem, 1) * -(-problem.out_channels // shape.width)
     if tasks < 2 * threads:
