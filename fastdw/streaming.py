@@ -33,9 +33,7 @@ WEIGHTS = {depthwise_conv1d: ("weight", None), separable_conv1d: ("depthwise_wei
 class Stream:
     """A prepared causal convolution: stream(x, out=None) takes the next piece. For one signal, and one thread at a time.
 
-    state: float32 [batch, (kernel - 1) * dilation, channels], the samples before the next piece.
-    start: which sample of the next piece the next output is for; 0 where the stride is 1.
-    Both together are all that a stream remembers: copy them to go back, or set them to go on elsewhere.
+    `state` and `start` together are all that a stream remembers: keep them to go back, or set them to go on elsewhere.
     """
 
     def __init__(self, function: Callable, batch: int, given: dict[str, Any]):
@@ -54,10 +52,44 @@ class Stream:
         self._reach = self._window.reach
         self._joined = aligned_zeros((batch, 2 * self._reach + max(self._reach, LEAST_ROOM), self._channels))
         self._first = 0  # of the state, which moves along: short pieces are put behind it
-        self.start = 0
+        self._start = 0
 
     @property
     def state(self) -> np.ndarray:
+        """The samples before the next piece: float32 [batch, (kernel - 1) * dilation, channels], a copy that is read-only.
+
+        Raises, when set:
+          TypeError, ValueError: it is not float32, or not of the shape.
+        """
+        state = self._before.copy()
+        state.flags.writeable = False
+        return state
+
+    @state.setter
+    def state(self, value: np.ndarray) -> None:
+        value = arguments.array(value, "state")
+        if value.shape != self._before.shape:
+            raise arguments.error("state", f"shape {arguments.shown(value.shape)}", f"{self._before.shape}")
+        self._before[...] = value
+
+    @property
+    def start(self) -> int:
+        """Which sample of the next piece the next output is for: 0 or more, and less than the stride.
+
+        Raises, when set:
+          TypeError, ValueError: it is no such integer.
+        """
+        return self._start
+
+    @start.setter
+    def start(self, value: int) -> None:
+        start = arguments.integer(value, "start", 0)
+        if start >= self._window.stride:
+            raise arguments.error("start", str(start), f"less than {self._window.stride}, the stride")
+        self._start = start
+
+    @property
+    def _before(self) -> np.ndarray:
         return self._joined[:, self._first : self._first + self._reach]
 
     def __call__(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
@@ -78,27 +110,27 @@ class Stream:
             raise arguments.error("x", f"shape {arguments.shown(x.shape)}", f"({self._batch}, any length, {self._channels})")
         check_channel_stride("x", x)
         length = x.shape[1]
-        n_outputs = max(0, -(-(length - self.start) // self._window.stride))
+        n_outputs = max(0, -(-(length - self._start) // self._window.stride))
         out = out_for(x, out, (self._batch, n_outputs, self._out_channels))
         refuse_overlap(out, x=x)
         n_joined = min(reach, length)
         if self._first + reach + n_joined > self._joined.shape[1]:
-            self._joined[:, :reach] = self.state
+            self._joined[:, :reach] = self._before
             self._first = 0
         joined = self._joined[:, self._first : self._first + reach + n_joined]
         joined[:, reach:] = x[:, :n_joined]
-        convolve_piece(self._convolve, self._window, joined, x, self.start, out)
+        convolve_piece(self._convolve, self._window, joined, x, self._start, out)
         if length > reach:
-            self.state[...] = x[:, length - reach :]
+            self._before[...] = x[:, length - reach :]
         else:
             self._first += length
-        self.start += n_outputs * self._window.stride - length
+        self._start += n_outputs * self._window.stride - length
         return out
 
     def reset(self) -> None:
         """Go back to the beginning of a signal."""
-        self.state.fill(0)
-        self.start = 0
+        self._before.fill(0)
+        self._start = 0
 
     def _convolve(self, x: np.ndarray, out: np.ndarray) -> None:
         self._layer(x.shape[1])(x[:, None], out[:, None])

@@ -130,8 +130,34 @@ def test_reset_and_going_on_elsewhere():
     other = fastdw.stream(fastdw.depthwise_conv1d, W, batch=2, stride=3)
     stream.reset()
     beginning = stream(X[:, :7])
-    other.state[...], other.start = stream.state, stream.start
+    other.state, other.start = saved = stream.state, stream.start
     np.testing.assert_array_equal(np.concatenate((beginning, other(X[:, 7:])), axis=1), first)
+    for n_samples in (1, 2, 20):  # what was kept stays as it was
+        stream(X[:, :n_samples])
+    stream.state, stream.start = saved
+    np.testing.assert_array_equal(np.concatenate((beginning, stream(X[:, 7:])), axis=1), first)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error", "message"),
+    [
+        ("state", np.zeros((2, 4, 16), np.float32), ValueError, r"^state: got shape \(2, 4, 16\); expected \(2, 3, 16\)$"),
+        ("state", np.zeros((2, 3, 16)), TypeError, r"^state: got float64; expected float32$"),
+        ("start", -1, ValueError, r"^start: got -1; expected an integer of at least 0$"),
+        ("start", 3, ValueError, r"^start: got 3; expected less than 3, the stride$"),
+        ("start", 1.0, TypeError, r"^start: got 1.0; expected an integer"),
+    ],
+)
+def test_what_cannot_be_remembered_is_refused(name, value, error, message):
+    stream = fastdw.stream(fastdw.depthwise_conv1d, W, batch=2, stride=3)
+    stream(X[:, :7])
+    before = stream.state, stream.start
+    with pytest.raises(error, match=message):
+        setattr(stream, name, value)
+    with pytest.raises(ValueError, match="read-only"):
+        stream.state[...] = 0
+    np.testing.assert_array_equal(stream.state, before[0])
+    assert stream.start == before[1]
 
 
 def test_a_piece_that_is_refused_changes_nothing():
