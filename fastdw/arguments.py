@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol, SupportsIndex
 
 import numpy as np
@@ -100,6 +101,26 @@ def integer(value: Any, name: str, least: int) -> int:
     if value > MOST:
         raise error(name, shown(value), f"an integer of at most {MOST}")
     return value
+
+
+def real(value: Any, name: str, expected: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise wrong_type(name, value, expected)
+    try:
+        return float(value)
+    except OverflowError:
+        raise error(name, shown(value), expected) from None
+
+
+def path(value: Any, name: str) -> Path:
+    """Absolute, "~" resolved."""
+    expected = "a path"
+    try:
+        return Path(value).expanduser().absolute()
+    except TypeError:
+        raise wrong_type(name, value, expected) from None
+    except (RuntimeError, ValueError) as reason:  # no home directory; characters that no path can have
+        raise error(name, shown(value), f"{expected}: {reason}") from None
 
 
 def flag(value: Any, name: str) -> bool:

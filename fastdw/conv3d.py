@@ -6,6 +6,7 @@ So the order of the sum differs from that of the 2-D calls: each filter plane is
 
 from __future__ import annotations
 
+import numbers
 from typing import Any
 
 import numpy as np
@@ -145,7 +146,7 @@ def _sides(padding: Any, extents: tuple[int, ...], taps: tuple[int, ...], stride
         return tuple(arguments.pair(side, "padding", 0) for side in padding)
     if is_sequence and len(padding) != 3:
         raise error("padding", shown(padding), PADDING_NUMBERS)
-    if not is_sequence and not isinstance(padding, int):
+    if not is_sequence and not isinstance(padding, numbers.Integral):
         raise arguments.wrong_type("padding", padding, PADDING_NUMBERS)
     return tuple((side, side) for side in _three(padding, "padding", 0))
 

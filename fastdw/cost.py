@@ -23,6 +23,7 @@ from fastdw import arguments, planner
 from fastdw.arguments import GivenPadding, GivenPair
 from fastdw.kernels.blocks import count_blocks
 from fastdw.kernels.spec import Plan
+from fastdw.machine import host
 from fastdw.problem import CONV, DENSE, DEPTHWISE, POINTWISE, POOL, Pair, span
 from fastdw.request import Request, Weight, contiguous, lay, problem_of
 
@@ -205,7 +206,7 @@ def _plan(
     weight = Weight(tuple(weight_shape), contiguous(weight_shape).strides)
     request = Request(kind, contiguous(x_shape), weight, stride=stride, padding=arguments.padding(padding), dilation=dilation)
     problem, out_shape = problem_of(request)
-    return planner.plan(lay(request, problem, contiguous(out_shape))[0]), out_shape
+    return planner.default_plan(lay(request, problem, contiguous(out_shape))[0], 1, host()), out_shape
 
 
 def chain(name: str, parts: Sequence[Cost]) -> Cost:

@@ -11,7 +11,6 @@ followed by one row of a pointwise weight: Guo et al., Network Decoupling, BMVC 
 from __future__ import annotations
 
 import math
-import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -173,11 +172,11 @@ def most_terms(shape: tuple[int, ...], order: str = ORDERS[0]) -> int:
 
 
 def _checked_error(error: Any) -> float:
-    if isinstance(error, bool) or not isinstance(error, numbers.Real):
-        raise arguments.wrong_type("error", error, "a number of at least 0 and less than 1")
-    if not 0 <= float(error) < 1:
-        raise arguments.error("error", arguments.shown(error), "a number of at least 0 and less than 1")
-    return float(error)
+    wanted = "a number of at least 0 and less than 1"
+    found = arguments.real(error, "error", wanted)
+    if not 0 <= found < 1:
+        raise arguments.error("error", arguments.shown(error), wanted)
+    return found
 
 
 def _terms_for(values: np.ndarray, error: float) -> int:

@@ -23,7 +23,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -344,7 +343,7 @@ def use_profile(profile: str | PathLike | None) -> None:
       fastdw.profile.ProfileError, a ValueError: it is damaged, of another machine or of a newer schema.
     """
     if profile is not None and profile not in knobs.OFF:
-        profile = Path(profile).expanduser().absolute()
+        profile = arguments.path(profile, "profile")
         profile_files.read_own(profile)
     profile_files.choose(None if profile is None else str(profile))
     forget_plans()

@@ -66,6 +66,11 @@ def test_threads_batch_and_layout_leave_the_bits():
     assert (out[..., :16] == 7).all()
 
 
+def test_numpy_integers():
+    given = {"stride": np.int64(2), "padding": np.int64(1), "dilation": np.uint8(1)}
+    np.testing.assert_array_equal(fastdw.depthwise_conv3d(X, W, **given), fastdw.depthwise_conv3d(X, W, stride=2, padding=1))
+
+
 def huge(*extents: int) -> np.ndarray:
     """More than there is memory for the result, in memory of one pixel."""
     return np.broadcast_to(np.zeros(16, np.float32), (1, *extents, 16))
@@ -91,6 +96,7 @@ WRONG = [
     ({"padding": (1, 1)}, ValueError, r"^padding: got \(1, 1\); expected an integer, \(planes"),
     ({"padding": ((1, 1), 1, 1)}, ValueError, r"^padding: got \(\(1, 1\), 1, 1\); expected an integer, \(planes"),
     ({"padding": -1}, ValueError, r"^padding: got -1; expected an integer of at least 0"),
+    ({"padding": True}, TypeError, r"^padding: got True; expected an integer"),
     ({"padding": 0.5}, TypeError, r"^padding: got 0.5; expected an integer, \(planes"),
     ({"activation": 6}, TypeError, r"^activation: got 6; expected"),
     ({"threads": 0}, ValueError, r"^threads: got 0; expected"),

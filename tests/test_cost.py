@@ -5,11 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from profiles import entry
 
 import fastdw
-from fastdw import cost
+from fastdw import cost, planner, profile_files
 from fastdw.cli import main
 from fastdw.kernels.spec import Blocking
+from fastdw.machine import host
 from fastdw.networks import Graph, mobilenet_v1, mobilenet_v2
 from fastdw.networks.layers import Conv2D, DepthwiseConv2D
 from fastdw.planner import plan
@@ -68,6 +70,16 @@ def test_costs_are_those_of_the_calls(found, call, weight, window):
     problem = fastdw.explain(call, (1, 28, 28, 32), np.ones(weight, np.float32), **window).problem
     assert (found.multiply_adds, found.bytes_moved) == (problem.multiply_adds, problem.bytes_moved)
     assert found.parameters == math.prod(weight)
+
+
+def test_costs_are_those_of_the_defaults_whatever_is_tuned(own_profile):
+    before = cost.depthwise((56, 56, 128), padding="same")
+    default = fastdw.explain(fastdw.depthwise_conv2d, (1, 56, 56, 128), np.ones((3, 3, 128, 1), np.float32), padding="same", threads=1)
+    tuned = next(one for one in planner.space(default.problem, 1, host()) if cost.bytes_of(one) != before.bytes_planned)
+    profile_files.update(own_profile, [entry(tuned, 1)])
+    fastdw.use_profile(None)
+    assert planner.plan(default.problem).blocking == tuned.blocking
+    assert cost.depthwise((56, 56, 128), padding="same") == before
 
 
 @pytest.mark.parametrize(

@@ -166,6 +166,10 @@ def test_use_profile_takes_effect_on_calls_that_were_made_before(path, tmp_path)
     assert planner.plan(PROBLEM).reason == "default"
     with pytest.raises(FileNotFoundError):
         fastdw.use_profile(tmp_path / "none.json")
+    with pytest.raises(TypeError, match=r"^profile: got 3; expected a path"):
+        fastdw.use_profile(3)
+    with pytest.raises(ValueError, match=r"^profile: got '~no.such.user/x'; expected a path: .*home"):
+        fastdw.use_profile("~no.such.user/x")
     (tmp_path / "bad.json").write_text("{")
     with pytest.raises(ProfileError, match="no JSON"):
         fastdw.use_profile(tmp_path / "bad.json")

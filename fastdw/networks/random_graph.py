@@ -24,7 +24,7 @@ class RandomGraph(Graph):
     """
 
     def __init__(self, name: str, size: int | tuple[int, int], seed: int, *, channels: int = 3, activation: Activation = "relu6"):
-        height, width = (size, size) if isinstance(size, int) else size
+        height, width = size if isinstance(size, tuple) else (size, size)
         super().__init__(name, (1, height, width, channels))
         self.random = np.random.default_rng(seed)
         self.activation = activation

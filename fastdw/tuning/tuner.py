@@ -6,7 +6,6 @@ import base64
 import pickle
 from collections.abc import Iterable, Sequence
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 from fastdw import arguments, functional, profile_files
@@ -49,7 +48,7 @@ def autotune(
     Raises:
       TypeError, ValueError: an argument is not what it should be; ProfileError, a ValueError: the profile cannot be written.
     """
-    session = prepare(budget_seconds, threads, residency, resume, hint, Bar() if progress else Progress())
+    session = prepare(budget_seconds, threads, residency, resume, hint, Bar() if arguments.flag(progress, "progress") else Progress())
     try:
         asked, network, name = targets(session, problems_or_network)
         report = session.run(asked, network, name)
@@ -61,13 +60,16 @@ def autotune(
 
 def prepare(budget_seconds, threads, residency, resume, hint, progress: Progress) -> Session:
     """Checks everything that can be checked before minutes are spent."""
-    if not isinstance(budget_seconds, (int, float)) or isinstance(budget_seconds, bool) or not 0 <= budget_seconds < 1e9:
-        raise arguments.error("budget_seconds", arguments.shown(budget_seconds), "seconds, 0 or more")
+    wanted = "seconds, 0 or more"
+    seconds = arguments.real(budget_seconds, "budget_seconds", wanted)
+    if not 0 <= seconds < 1e9:
+        raise arguments.error("budget_seconds", arguments.shown(budget_seconds), wanted)
     if residency not in RESIDENCIES:
         raise arguments.error("residency", arguments.shown(residency), " or ".join(RESIDENCIES))
     path = profile_files.user_path()
-    settings = Settings(float(budget_seconds), thread_counts(threads), residency, resume, path, hint_of(hint))
-    if budget_seconds > 0:
+    resume = arguments.flag(resume, "resume")
+    settings = Settings(seconds, thread_counts(threads), residency, resume, path, hint_of(hint))
+    if seconds > 0:
         profile_files.check_writable(path)
     return Session(settings, progress)
 
@@ -84,13 +86,14 @@ def thread_counts(threads: int | Iterable[int] | None) -> list[int]:
     return sorted(set(counts))
 
 
-def hint_of(path: str | PathLike | None) -> Profile | None:
-    if path is None:
+def hint_of(hint: str | PathLike | None) -> Profile | None:
+    if hint is None:
         return None
+    path = arguments.path(hint, "hint")
     try:
-        return profile_files.read(Path(path))
+        return profile_files.read(path)
     except FileNotFoundError:
-        raise ProfileError(f"{path}: no such file") from None
+        raise ProfileError(f"{hint}: no such file") from None
 
 
 def targets(session: Session, what: Any) -> tuple[list[tuple[Problem, int]], str, str]:

@@ -166,11 +166,32 @@ def test_mistakes(capsys, monkeypatch, path, shapes_file, tmp_path):
     assert failure(capsys, "autotune", "--shapes", shapes_file).startswith("/proc/none/profile.json: it cannot be written (")
 
 
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"budget_seconds": -1}, ValueError, "^budget_seconds: got -1; expected seconds, 0 or more"),
+        ({"budget_seconds": float("nan")}, ValueError, "^budget_seconds: got nan; expected seconds, 0 or more"),
+        ({"budget_seconds": "60"}, TypeError, "^budget_seconds: got '60'; expected seconds, 0 or more"),
+        ({"budget_seconds": True}, TypeError, "^budget_seconds: got True; expected seconds, 0 or more"),
+        ({"residency": "hot"}, ValueError, "^residency: got 'hot'"),
+        ({"resume": "no"}, TypeError, "^resume: got 'no'; expected True or False"),
+        ({"progress": 2}, TypeError, "^progress: got 2; expected True or False"),
+        ({"hint": 3}, TypeError, "^hint: got 3; expected a path"),
+        ({"hint": "~no.such.user/x"}, ValueError, "^hint: got '~no.such.user/x'; expected a path: .*home"),
+        ({"hint": "/no/such"}, ValueError, "^/no/such: no such file"),
+    ],
+)
+def test_wrong_settings(given, error, message):
+    with pytest.raises(error, match=message):
+        fastdw.autotune(["depthwise 14x14x32"], **given)
+
+
+def test_numbers_of_numpy_are_numbers(path):
+    for budget in (np.int64(0), np.float32(0)):
+        assert fastdw.autotune(["depthwise 14x14x32"], budget_seconds=budget, threads=np.int64(1), progress=False).rows
+
+
 def test_python_mistakes():
-    with pytest.raises(ValueError, match="budget_seconds: got -1"):
-        fastdw.autotune(["depthwise 14x14x32"], budget_seconds=-1)
-    with pytest.raises(ValueError, match="residency: got 'hot'"):
-        fastdw.autotune(["depthwise 14x14x32"], residency="hot")
     with pytest.raises(TypeError, match="problems_or_network: got 3"):
         fastdw.autotune(3)
     with pytest.raises(ValueError, match="model: got 'resnet'"):
