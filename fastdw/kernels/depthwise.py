@@ -154,7 +154,7 @@ SCATTERED = 1.08  # where loads are cheap: more pixels of one vector
 SEVERAL_ROWS = 1.1  # under wide filters: a row of outputs shares most of a window
 WIDE_VECS = 8  # and vectors of a block
 FEW_COLS = 1.2  # where pixels lie apart: what several rows of few columns cost
-UNEVEN = 1.2  # and many vectors of a pixel; or few, where pixels share sets of the first cache
+UNEVEN = 1.2  # and many vectors of a pixel; or few, where pixels share sets of the first cache, then without dilation too
 SET_BYTES = 4 << 10  # pixels so far apart share sets of the first cache
 TOLERANCE = 1.02  # the first tile within this of the least cost is taken
 
@@ -253,12 +253,12 @@ def cost(problem: Problem, shape: TileShape) -> float:
 def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape, Blocking]:
     """Pixels are written whole: blocks of channels leave gaps in rows of the output, which memory fills slowly."""
     is_dilated, is_wide = max(problem.dilation) > 1, problem.kernel[1] > WIDE_TAPS
-    is_crowded = 4 * problem.channels * problem.dilation[1] % SET_BYTES == 0
+    is_crowded = any(4 * channels * problem.dilation[1] % SET_BYTES == 0 for channels in (problem.channels, problem.out_channels))
 
     def factor(shape: TileShape) -> float:
+        is_few = shape.vecs <= FEW_VECS
         if is_dilated:
-            fits_pixels = (shape.vecs > FEW_VECS) == is_crowded
-            return (FEW_COLS if shape.rows > 1 and shape.cols < 4 else 1) * (1 if fits_pixels else UNEVEN)
+            return (FEW_COLS if shape.rows > 1 and shape.cols < 4 else 1) * (UNEVEN if is_few == is_crowded else 1)
         if is_wide and shape.rows > 1:
             return SEVERAL_ROWS
         if machine.is_memory_operand and shape.pixels > 8:
@@ -266,7 +266,7 @@ def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape,
         if machine.registers < 32:
             return HALVES ** max(0, math.log2(LINE / shape.width))
         if machine.is_memory_operand or shape.vecs == 1:
-            return 1
+            return UNEVEN if is_few and is_crowded else 1
         return PAIRED if machine.is_in_order else PASSED
 
     costs = {shape: cost(problem, shape) * factor(shape) for shape in shapes(problem, machine)}
