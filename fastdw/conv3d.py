@@ -45,7 +45,8 @@ def depthwise_conv3d(
     y[n, h, i, j, c*m + k] = act(bias[c*m + k] + sum over o, p, q of
         x[n, h*sd + o*dd - front, i*sh + p*dh - top, j*sw + q*dw - left, c] * weight[o, p, q, c, k])
 
-    Two planes of the result are allocated for the length of the call, and a weight that is not contiguous is copied.
+    Two planes of the result are allocated for the length of the call, and a weight that is not contiguous is copied. Each plane is
+    a depthwise_conv2d for each plane of the filter, which explain() tells of; it and prepare() do not take this call.
 
     Args:
       x: float32 [batch, depth, height, width, channels]; channel stride 1, other strides free. May hold anything.

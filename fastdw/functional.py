@@ -307,7 +307,7 @@ def explain(function: Callable, *args: Any, **keywords: Any) -> Plan | BlockPlan
     """How a call would be computed: explain(fastdw.depthwise_conv2d, x, weight, stride=2).
 
     Args:
-      function: a public call of fastdw; then its own arguments. In place of x its shape will do.
+      function: a public call of fastdw, but depthwise_conv3d; then its own arguments. In place of x its shape will do.
 
     Returns:
       The plan, with a readable repr: kernel, tile, blocking, why, flops, bytes, scratch. For several convolutions their plans,

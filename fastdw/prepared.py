@@ -205,7 +205,7 @@ def prepare(
     """A call with everything decided and packed: layer = prepare(fastdw.depthwise_conv2d, x.shape, weight, bias, stride=2).
 
     Args:
-      function: a public call of fastdw.
+      function: a public call of fastdw, but depthwise_conv3d.
       x_shape: the shape of x.
       weights, keywords: the call's own arguments, but x, residual and out. Weights are packed, and biases copied.
       residual: True for a layer that is called with a residual; of inverted_residual, for one that adds x.
