@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from fastdw import arguments, cost
+import fastdw.cost as cost
+from fastdw import arguments
 from fastdw.arguments import GivenActivation, GivenArray, GivenPadding, GivenPair
 from fastdw.call import plan_of, refuse_overlap
 from fastdw.cost import Cost

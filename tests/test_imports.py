@@ -129,6 +129,19 @@ def test_nothing_imports_upward(file):
     assert not above, f"{file} imports {above}"
 
 
+@pytest.mark.parametrize("file", FILES)
+def test_no_import_waits_for_a_first_call(file):
+    """`from fastdw import cost` asks the package for the name, whose lock another thread may hold that waits for this very import."""
+    asked = [node for node in TREES[file].body if isinstance(node, ast.ImportFrom) and node.module == "fastdw"]
+    assert not {alias.name for node in asked for alias in node.names} & set(fastdw.__all__)
+
+
+def test_a_module_is_imported_while_another_thread_makes_its_first_call():
+    code = "with fastdw.forks.WHOLE: thread.start(); thread.join(60); print(thread.is_alive())"
+    thread = "threading.Thread(target=__import__, args=('fastdw.decoupling',), daemon=True)"
+    assert in_fresh_python(f"import threading, fastdw; thread = {thread}\n{code}") == "False"
+
+
 def test_layers_see_the_imports():
     assert "tile/shapes.py" in imported_files("jit.py")
     assert "problem.py" in imported_files("functional.py")
