@@ -13,9 +13,9 @@ from pathlib import Path
 from fastdw.networks.graph import INPUT, Graph
 from fastdw.networks.network import Network
 from fastdw.networks.onnx_constants import CONSTANT_FOLDING
+from fastdw.networks.onnx_conversion import NHWC, Conversion, Value, as_it_is, stored
 from fastdw.networks.onnx_file import Model, read_model
 from fastdw.networks.onnx_operators import CONVERSIONS
-from fastdw.networks.onnx_step import NHWC, Step, Value, as_it_is, stored
 
 
 def load_onnx(path: str | PathLike[str], *, threads: int | None = None, fuse: bool = True) -> Network:
@@ -46,7 +46,7 @@ def convert(model: Model, name: str) -> Graph:
     constants = dict(model.constants)
     for node in model.nodes:
         try:
-            convert_node(Step(model, graph, values, constants, node))
+            convert_node(Conversion(model, graph, values, constants, node))
         except ValueError as error:
             raise ValueError(f"node {node.index} {node.kind}: {error}") from error
     output = values.get(model.output_name)
@@ -58,15 +58,15 @@ def convert(model: Model, name: str) -> Graph:
     return graph
 
 
-def convert_node(step: Step) -> None:
-    kind = step.node.kind
-    for name in step.node.outputs:
-        if name in step.values or name in step.constants:
+def convert_node(op: Conversion) -> None:
+    kind = op.node.kind
+    for name in op.node.outputs:
+        if name in op.values or name in op.constants:
             raise ValueError(f"{name}: got a second node that gives it; expected one")
-    if kind in CONSTANT_FOLDING and (kind == "Shape" or all(step.is_constant(position) for position in range(len(step.node.inputs)))):
-        step.constants[step.output] = CONSTANT_FOLDING[kind](step)
+    if kind in CONSTANT_FOLDING and (kind == "Shape" or all(op.is_constant(position) for position in range(len(op.node.inputs)))):
+        op.constants[op.output] = CONSTANT_FOLDING[kind](op)
     elif kind in CONVERSIONS:
-        step.values[step.output] = CONVERSIONS[kind](step)
+        op.values[op.output] = CONVERSIONS[kind](op)
     else:
         raise ValueError(f"got an operator that is not supported; expected one of {', '.join(CONVERSIONS)}")
 

@@ -13,9 +13,9 @@ import numpy as np
 
 from fastdw.networks.graph import INPUT, Graph, Quantization
 from fastdw.networks.network import Network
+from fastdw.networks.tflite_conversion import Conversion, only
 from fastdw.networks.tflite_file import Model, Tensor, read_model
 from fastdw.networks.tflite_operators import CONVERSIONS
-from fastdw.networks.tflite_step import Step, only
 
 
 def load_tflite(path: str | PathLike[str], *, threads: int | None = None, fuse: bool = True) -> Network:
@@ -47,7 +47,7 @@ def convert(model: Model, name: str) -> Graph:
     constants: dict[int, np.ndarray] = {}
     for operator in model.operators:
         try:
-            convert_operator(Step(model, graph, values, constants, operator))
+            convert_operator(Conversion(model, graph, values, constants, operator))
         except ValueError as error:
             raise ValueError(f"operator {operator.index} {operator.name}: {error}") from error
     if values.get(output, INPUT) == INPUT:
@@ -56,17 +56,17 @@ def convert(model: Model, name: str) -> Graph:
     return graph
 
 
-def convert_operator(step: Step) -> None:
-    if step.operator.name not in CONVERSIONS:
+def convert_operator(op: Conversion) -> None:
+    if op.operator.name not in CONVERSIONS:
         raise ValueError(f"got an operator that is not supported; expected one of {', '.join(CONVERSIONS)}")
-    output = step.output
-    if output.index in step.values or output.index in step.constants:
+    output = op.output
+    if output.index in op.values or output.index in op.constants:
         raise ValueError(f"tensor {output.index}: got a second operator that gives it; expected one")
-    result = CONVERSIONS[step.operator.name](step)
+    result = CONVERSIONS[op.operator.name](op)
     if isinstance(result, str):
-        step.values[output.index], shape = result, step.graph.shapes[result]
+        op.values[output.index], shape = result, op.graph.shapes[result]
     else:
-        step.constants[output.index], shape = result, result.shape
+        op.constants[output.index], shape = result, result.shape
     if shape != output.shape:
         raise ValueError(f"tensor {output.index}: got shape {output.shape}; expected {shape}, as its inputs give")
 

@@ -44,7 +44,7 @@ def stored(graph: Graph, value: Value, layout: Layout, name: str) -> str:
 
 
 @dataclass(frozen=True)
-class Step:
+class Conversion:
     """A node, and what came before it."""
 
     model: Model

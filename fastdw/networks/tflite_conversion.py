@@ -18,7 +18,7 @@ SAME, VALID = 0, 1
 
 
 @dataclass(frozen=True)
-class Step:
+class Conversion:
     """An operator, and what came before it."""
 
     model: Model
