@@ -77,7 +77,7 @@ class PreparedCall(Prepared, ABC):
         return bound(x, residual, out)
 
 
-class Layer(PreparedCall):
+class PreparedLayer(PreparedCall):
     """A prepared call of one operator."""
 
     def __init__(self, request: Request, weight: np.ndarray, bias: np.ndarray | None):
@@ -119,7 +119,7 @@ class Layer(PreparedCall):
         return lambda x, residual, out: call(x, self._weight, self._bias, residual, out)
 
     def __repr__(self) -> str:
-        return f"Layer({self.x_shape} -> {self.out_shape}, {self.plan.id})"
+        return f"PreparedLayer({self.x_shape} -> {self.out_shape}, {self.plan.id})"
 
 
 class BlockLayer(PreparedCall):
@@ -143,12 +143,12 @@ class BlockLayer(PreparedCall):
 
     @property
     def steps(self) -> Steps:
-        """As of Layer; they need an array "scratch" of plan.scratch_bytes too."""
+        """As of PreparedLayer; they need an array "scratch" of plan.scratch_bytes too."""
         given = fused.parameters(self._stages.weights, self._stages.biases)
         return tuple((step, given) for step in self._block.steps)
 
     def keep(self, parameters: Sequence[dict[str, np.ndarray]]) -> None:
-        """As of Layer."""
+        """As of PreparedLayer."""
         given, stages = parameters[0], self._stages
         weights = tuple(given[f"weight{k}"] for k in range(len(stages.weights)))
         biases = tuple(None if bias is None else given[f"bias{k}"] for k, bias in enumerate(stages.biases))
@@ -181,7 +181,7 @@ class BlockLayer(PreparedCall):
 class SignalLayer(Prepared):
     """A prepared call on signals [batch, length, channels]: layer(x, out=None)."""
 
-    def __init__(self, images: Layer | BlockLayer):
+    def __init__(self, images: PreparedLayer | BlockLayer):
         self._images = images
         self.x_shape, self.out_shape = ((shape[0], *shape[2:]) for shape in (images.x_shape, images.out_shape))
 
@@ -229,17 +229,17 @@ def prepare(
     if kind in functional.BLOCKS:
         adds_x = kind == functional.INVERTED_RESIDUAL
         stages = functional.BLOCKS[kind](**given, packed=True, **({"residual": residual} if adds_x else {}))
-        layer: Layer | BlockLayer = BlockLayer(stages, residual and not adds_x)
+        layer: PreparedLayer | BlockLayer = BlockLayer(stages, residual and not adds_x)
     else:
         layer = _prepare(kind, **given, residual=residual)
     return SignalLayer(layer) if function in functional.AS_IMAGES else layer
 
 
-def _prepare(kind: str, x: Strided, weight: Any = None, bias: Any = None, *, residual: bool = False, **keywords) -> Layer:
+def _prepare(kind: str, x: Strided, weight: Any = None, bias: Any = None, *, residual: bool = False, **keywords) -> PreparedLayer:
     if kind != POOL and not isinstance(weight, PackedWeight):
         weight = gather.pack(POINTWISE if kind == DENSE else kind, weight)
     bias = None if bias is None else arguments.array(bias, "bias").copy()
     request, _, weight, bias, _, _ = gather.gather(kind, x, weight, bias, **keywords)
     if residual:
         request = request._replace(residual=contiguous(problem_of(request)[1]))
-    return Layer(request, weight, bias)
+    return PreparedLayer(request, weight, bias)

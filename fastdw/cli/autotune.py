@@ -54,11 +54,11 @@ def seconds(text: str) -> float:
 def autotune(options: argparse.Namespace) -> None:
     from fastdw.profile import ProfileError
     from fastdw.tuning.progress import Bar
-    from fastdw.tuning.tuner import prepare, targets
+    from fastdw.tuning.tuner import make_session, targets
 
     what = target(options)
     budget = 0.0 if options.dry_run else options.budget
-    session = prepare(budget, options.threads, options.residency, options.resume, options.hint, Bar())
+    session = make_session(budget, options.threads, options.residency, options.resume, options.hint, Bar())
     try:
         asked, network, name = targets(session, what)
         if options.dry_run:

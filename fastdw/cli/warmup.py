@@ -30,13 +30,13 @@ def warmup(options: argparse.Namespace) -> None:
     launch.load_all()
     program.load_all()
     for threads in thread_counts(options.threads):
-        prepare(what, threads)
+        compile_for(what, threads)
     compiled = len(jit.compilations())
     place = f"kept in {kernel_cache.directory()}" if kernel_cache.directory() else "not kept: there is no kernel cache"
     print(f"{compiled} kernels compiled in {perf_counter() - start:.1f} s, {place}")
 
 
-def prepare(what, threads: int) -> None:
+def compile_for(what, threads: int) -> None:
     """Compile for a list of problems, or for a network, which is run once."""
     import numpy as np
 

@@ -8,7 +8,7 @@ from math import prod
 import numpy as np
 
 from fastdw.networks.compiled import prepare_concatenate, prepare_pad, prepare_resize
-from fastdw.networks.layers import Call, NumpyLayer
+from fastdw.networks.layers import LayerCall, NumpyLayer
 from fastdw.networks.windows import Shape
 
 
@@ -58,7 +58,7 @@ class Pad(NumpyLayer):
             raise ValueError(f"padding: got {self.padding}; expected two sizes for each axis of {shape}")
         return tuple(size + sum(around) for size, around in zip(shape, self.padding, strict=True))
 
-    def prepare(self, threads: int | None, *input_shapes: Shape) -> Call:
+    def prepare(self, threads: int | None, *input_shapes: Shape) -> LayerCall:
         return prepare_pad(self.run, threads, input_shapes[0], self.padding)
 
     def run(self, *inputs: np.ndarray, out: np.ndarray) -> None:
@@ -84,7 +84,7 @@ class Concatenate(NumpyLayer):
             raise ValueError(f"inputs: got shapes {shapes}; expected shapes that differ on axis {axis} alone")
         return (*first[:axis], sum(shape[axis] for shape in input_shapes), *first[axis + 1 :])
 
-    def prepare(self, threads: int | None, *input_shapes: Shape) -> Call:
+    def prepare(self, threads: int | None, *input_shapes: Shape) -> LayerCall:
         return prepare_concatenate(self.run, threads, input_shapes, self.axis % len(input_shapes[0]))
 
     def run(self, *inputs: np.ndarray, out: np.ndarray) -> None:
@@ -121,7 +121,7 @@ class ResizeBilinear(NumpyLayer):
         before = place.astype(np.intp)
         return before, np.minimum(before + 1, size - 1), (place - before).astype(np.float32)
 
-    def prepare(self, threads: int | None, *input_shapes: Shape) -> Call:
+    def prepare(self, threads: int | None, *input_shapes: Shape) -> LayerCall:
         shape = input_shapes[0]
         rows, cols = (self.neighbours(*sizes) for sizes in zip(shape[1:3], self.size, strict=True))
         return prepare_resize(threads, shape, self.size, rows, cols)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from fastdw import fused
 from fastdw.gather_blocks import Stages, chain
 from fastdw.networks.graph import Graph
-from fastdw.networks.layers import Call, Convolution, Layer, with_plan
+from fastdw.networks.layers import Convolution, Layer, LayerCall, with_plan
 from fastdw.networks.windows import Shape
 from fastdw.prepared import BlockLayer
 from fastdw.problem import DEPTHWISE, POINTWISE
@@ -43,7 +43,7 @@ class Block(Layer):
         given = [(each.stage, each.weight, each.bias, each.activation, names_of(each.stage), each.geometry) for each in self.stages]
         return chain(contiguous(shape), given, None, None, threads, packed)
 
-    def prepare(self, threads: int | None, *input_shapes: Shape) -> Call:
+    def prepare(self, threads: int | None, *input_shapes: Shape) -> LayerCall:
         layer = BlockLayer(self.gathered(threads, input_shapes[0], packed=True), takes_residual=len(input_shapes) == 2)
         return with_plan(lambda x, residual=None, *, out: layer(x, out=out, residual=residual), layer)
 

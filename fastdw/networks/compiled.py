@@ -16,10 +16,10 @@ from fastdw.kernels import arranging, elementwise
 from fastdw.kernels.arranging import Bound
 from fastdw.machine import host
 from fastdw.networks.activations import Activation
-from fastdw.networks.layers import Call
+from fastdw.networks.layers import LayerCall
+from fastdw.networks.parameters import Parameters
 from fastdw.networks.windows import Shape
 
-Parameters = dict[str, np.ndarray]
 Neighbours = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -59,7 +59,7 @@ class StepCall:
 class Steps:
     """call(*inputs, out=array): several steps where it is a part of a program; by itself NumPy's computation, to the same bits."""
 
-    def __init__(self, run: Call, *steps: tuple[Task, Bound, str, int]):
+    def __init__(self, run: LayerCall, *steps: tuple[Task, Bound, str, int]):
         """steps: each a task with what is bound to it, the name of the input that it reads, if any, and floats past the begin of out."""
         self.plan = TaskPlan("")  # by itself it runs no kernel
         self.steps: tuple[tuple[Step, Parameters], ...] = tuple((self._step(*step), {}) for step in steps)
@@ -82,7 +82,7 @@ def input_name(index: int) -> str:
     return ("x", "residual")[index] if index < 2 else f"input {index}"
 
 
-def prepare_concatenate(run: Call, threads: int | None, shapes: tuple[Shape, ...], axis: int) -> Steps:
+def prepare_concatenate(run: LayerCall, threads: int | None, shapes: tuple[Shape, ...], axis: int) -> Steps:
     rows, lengths = prod(shapes[0][:axis]), [prod(shape[axis:]) for shape in shapes]
     whole, steps, offset = sum(lengths), [], 0
     for index, length in enumerate(lengths):
@@ -92,7 +92,7 @@ def prepare_concatenate(run: Call, threads: int | None, shapes: tuple[Shape, ...
     return Steps(run, *steps)
 
 
-def prepare_pad(run: Call, threads: int | None, shape: Shape, padding: tuple[tuple[int, int], ...]) -> Call:
+def prepare_pad(run: LayerCall, threads: int | None, shape: Shape, padding: tuple[tuple[int, int], ...]) -> LayerCall:
     """Around rows and columns; else only NumPy can."""
     if len(shape) != 4 or any(padding[0] + padding[3]):
         return run

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastdw.networks.activations import Activation, activate
 from fastdw.networks.compiled import prepare_elementwise, prepare_softmax
-from fastdw.networks.layers import Call, Layer, NumpyLayer
+from fastdw.networks.layers import Layer, LayerCall, NumpyLayer
 from fastdw.networks.windows import Shape
 
 
@@ -30,7 +30,7 @@ class Binary(NumpyLayer):
         except ValueError:
             raise ValueError(f"inputs: got shapes {' and '.join(map(str, shapes))}; expected shapes that broadcast") from None
 
-    def prepare(self, threads: int | None, *input_shapes: Shape) -> Call:
+    def prepare(self, threads: int | None, *input_shapes: Shape) -> LayerCall:
         return prepare_elementwise(threads, input_shapes, self.place, self.constant, self.activation) or self.run
 
     def run(self, *inputs: np.ndarray, out: np.ndarray) -> None:
@@ -61,7 +61,7 @@ class Activate(Layer):
     works_in_place = True
     activation: Activation = field(default="relu", kw_only=True)
 
-    def prepare(self, threads: int | None, *input_shapes: Shape) -> Call:
+    def prepare(self, threads: int | None, *input_shapes: Shape) -> LayerCall:
         return prepare_elementwise(threads, input_shapes, "", None, self.activation)
 
 
@@ -73,5 +73,5 @@ class Softmax(Layer):
     works_in_place = True
     beta: float = field(default=1.0, kw_only=True)
 
-    def prepare(self, threads: int | None, *input_shapes: Shape) -> Call:
+    def prepare(self, threads: int | None, *input_shapes: Shape) -> LayerCall:
         return prepare_softmax(input_shapes[0], self.beta)

@@ -12,7 +12,7 @@ from fastdw.networks.layers import Layer
 from fastdw.networks.windows import Shape
 
 INPUT = "input"
-MAX_VALUE_BYTES = 1 << 30
+MOST_VALUE_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,6 @@ class Graph:
     def _set_shape(self, name: str, shape: Shape) -> None:
         if min(shape, default=0) < 1:
             raise ValueError(f"{name}: got shape {shape}; expected one or more sizes of at least 1")
-        if 4 * prod(shape) > MAX_VALUE_BYTES:
-            raise ValueError(f"{name}: got shape {shape}, {4 * prod(shape):,} bytes; expected at most {MAX_VALUE_BYTES:,}")
+        if 4 * prod(shape) > MOST_VALUE_BYTES:
+            raise ValueError(f"{name}: got shape {shape}, {4 * prod(shape):,} bytes; expected at most {MOST_VALUE_BYTES:,}")
         self.shapes[name] = shape

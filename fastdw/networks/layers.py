@@ -21,7 +21,7 @@ from fastdw.problem import DEPTHWISE, POINTWISE
 
 # call(*inputs, out=array). Where a kernel of fastdw computes it, it has an attribute `plan`; where kernels compute all of it on
 # "x", "residual", "input 2", ..., the inputs in order, also attributes `steps` and `keep`: those of a prepared layer.
-Call = Callable[..., Any]
+LayerCall = Callable[..., Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,11 +41,11 @@ class Layer(ABC):
         return 0
 
     @abstractmethod
-    def prepare(self, threads: int | None, *input_shapes: Shape) -> Call:
+    def prepare(self, threads: int | None, *input_shapes: Shape) -> LayerCall:
         """A call for inputs of these shapes: call(*inputs, out=array)."""
 
 
-def with_plan(call: Call, layer: Any) -> Call:
+def with_plan(call: LayerCall, layer: Any) -> LayerCall:
     """The call, with what a network asks of the prepared layer that does all its work."""
     for name in ("plan", "steps", "keep"):
         if hasattr(layer, name):
@@ -61,7 +61,7 @@ class NumpyLayer(Layer):
     def run(self, *inputs: np.ndarray, out: np.ndarray) -> None:
         """out = the layer of the inputs."""
 
-    def prepare(self, threads: int | None, *input_shapes: Shape) -> Call:
+    def prepare(self, threads: int | None, *input_shapes: Shape) -> LayerCall:
         return self.run
 
 
@@ -86,7 +86,7 @@ class Convolution(Layer):
         if input_shapes[0][-1] != expected:
             raise ValueError(f"input: got shape {input_shapes[0]}; expected {expected} channels, as the weight {self.weight.shape} has")
 
-    def prepare(self, threads: int | None, *input_shapes: Shape) -> Call:
+    def prepare(self, threads: int | None, *input_shapes: Shape) -> LayerCall:
         function, keywords = getattr(fastdw, self.kind), {"activation": self.activation, "threads": threads, **self.geometry}
         if not self.has_residual:
             return fastdw.prepare(function, input_shapes[0], self.weight, self.bias, **keywords)
@@ -159,7 +159,7 @@ class GroupedConv2D(Conv2D):
             raise ValueError(f"weight: got {out_channels} output channels; expected a multiple of the {self.groups} groups")
         return self.windowed_shape(input_shapes[0], out_channels)
 
-    def prepare(self, threads: int | None, *input_shapes: Shape) -> Call:
+    def prepare(self, threads: int | None, *input_shapes: Shape) -> LayerCall:
         in_channels, out_channels = self.weight.shape[2], self.weight.shape[3] // self.groups
         shape = (*input_shapes[0][:3], in_channels)
         calls = []
@@ -210,7 +210,7 @@ class Dense(Layer):
     def multiply_adds(self, *input_shapes: Shape) -> int:
         return prod(input_shapes[0]) * self.weight.shape[1]
 
-    def prepare(self, threads: int | None, *input_shapes: Shape) -> Call:
+    def prepare(self, threads: int | None, *input_shapes: Shape) -> LayerCall:
         return fastdw.prepare(fastdw.dense, input_shapes[0], self.weight, self.bias, activation=self.activation, threads=threads)
 
 
@@ -225,6 +225,6 @@ class GlobalAveragePool2D(Layer):
             raise ValueError(f"input: got shape {shape}; expected [batch, height, width, channels]")
         return (shape[0], 1, 1, shape[3]) if self.keepdims else (shape[0], shape[3])
 
-    def prepare(self, threads: int | None, *input_shapes: Shape) -> Call:
+    def prepare(self, threads: int | None, *input_shapes: Shape) -> LayerCall:
         layer = fastdw.prepare(fastdw.global_average_pool2d, input_shapes[0])
         return with_plan(lambda x, out: layer(x, out=out[:, 0, 0]), layer) if self.keepdims else layer

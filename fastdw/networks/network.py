@@ -17,7 +17,7 @@ from fastdw.networks.arranging import Reshape
 from fastdw.networks.buffers import Lifetime, place
 from fastdw.networks.folding import fold
 from fastdw.networks.graph import INPUT, Graph
-from fastdw.networks.layers import Call, Layer
+from fastdw.networks.layers import Layer, LayerCall
 from fastdw.networks.runs import make_runs, scratch_name
 from fastdw.networks.windows import Shape
 from fastdw.packing import aligned_empty
@@ -38,7 +38,7 @@ class PlannedLayer:
     multiply_adds: int
     bytes_moved: int
     kernel: str
-    call: Call = field(repr=False)
+    call: LayerCall = field(repr=False)
 
     @property
     def steps(self) -> tuple:

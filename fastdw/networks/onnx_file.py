@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from fastdw.networks.graph import MAX_VALUE_BYTES
+from fastdw.networks.graph import MOST_VALUE_BYTES
 from fastdw.networks.windows import Shape
 
-MAX_AXES = 8
+MOST_AXES = 8
 OLDEST_OPSET = 7
 
 
@@ -93,9 +93,9 @@ class Parser:
 
     def constant(self, tensor: Any) -> np.ndarray:
         shape = tuple(tensor.dims)
-        if len(shape) > MAX_AXES or min(shape, default=0) < 0 or prod(shape) * 8 > MAX_VALUE_BYTES:
+        if len(shape) > MOST_AXES or min(shape, default=0) < 0 or prod(shape) * 8 > MOST_VALUE_BYTES:
             raise ValueError(
-                f"{tensor.name}: got shape {shape[: MAX_AXES + 1]}; expected at most {MAX_AXES} axes, {MAX_VALUE_BYTES:,} bytes"
+                f"{tensor.name}: got shape {shape[: MOST_AXES + 1]}; expected at most {MOST_AXES} axes, {MOST_VALUE_BYTES:,} bytes"
             )
         if tensor.data_location == tensor.EXTERNAL:
             raise ValueError(f"{tensor.name}: got values in another file; expected them in the model")
@@ -112,8 +112,8 @@ class Parser:
         tensor = value.type.tensor_type
         if tensor.elem_type not in (self.onnx.TensorProto.FLOAT, self.onnx.TensorProto.FLOAT16):
             raise ValueError(f"{value.name}: got an input of type {tensor.elem_type}; expected float numbers")
-        if not 0 < len(tensor.shape.dim) <= MAX_AXES:
-            raise ValueError(f"{value.name}: got {len(tensor.shape.dim)} axes; expected 1 to {MAX_AXES}")
+        if not 0 < len(tensor.shape.dim) <= MOST_AXES:
+            raise ValueError(f"{value.name}: got {len(tensor.shape.dim)} axes; expected 1 to {MOST_AXES}")
         sizes = [dim.dim_value if dim.HasField("dim_value") else 0 for dim in tensor.shape.dim]
         shape = (sizes[0] or 1, *sizes[1:])
         if min(shape) < 1:

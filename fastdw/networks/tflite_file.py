@@ -19,7 +19,7 @@ from fastdw.networks.windows import Shape
 
 IDENTIFIER = b"TFL3"
 BYTES_PER_ENTRY = 4  # what an entry of a flatbuffer vector of tables takes at least
-MAX_AXES = 8
+MOST_AXES = 8
 DTYPES: dict[str, np.dtype] = {
     "FLOAT32": np.dtype("<f4"),
     "FLOAT16": np.dtype("<f2"),
@@ -169,7 +169,7 @@ class Parser:
 
     def tensor(self, index: int, table: Any, buffers: list[Any]) -> Tensor:
         shape = self.integers(table, "Shape")
-        if len(shape) > MAX_AXES:
+        if len(shape) > MOST_AXES:
             raise ValueError(f"tensor {index} of {len(shape)} axes")
         buffer = at(buffers, table.Buffer(), "buffer")
         data = self.vector(buffer, "Data", np.uint8)

@@ -48,7 +48,7 @@ def autotune(
     Raises:
       TypeError, ValueError: an argument is not what it should be; ProfileError, a ValueError: the profile cannot be written.
     """
-    session = prepare(budget_seconds, threads, residency, resume, hint, Bar() if arguments.flag(progress, "progress") else Progress())
+    session = make_session(budget_seconds, threads, residency, resume, hint, Bar() if arguments.flag(progress, "progress") else Progress())
     try:
         asked, network, name = targets(session, problems_or_network)
         report = session.run(asked, network, name)
@@ -58,7 +58,7 @@ def autotune(
     return report
 
 
-def prepare(budget_seconds, threads, residency, resume, hint, progress: Progress) -> Session:
+def make_session(budget_seconds, threads, residency, resume, hint, progress: Progress) -> Session:
     """Checks everything that can be checked before minutes are spent."""
     wanted = "seconds, 0 or more"
     seconds = arguments.real(budget_seconds, "budget_seconds", wanted)
