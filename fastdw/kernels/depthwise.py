@@ -146,16 +146,18 @@ TILES = (
     *((1, 4, 4), (1, 2, 4), (1, 1, 4)),
 )
 NARROW = (3, 5, 6)  # columns of images that are best taken a row at a time, where no tile of those is as wide
-PAIRED = 2.0  # in-order cores: what tiles of several vectors cost, whose neighbours are loaded in pairs
-PASSED = 1.1  # and on others, where all that is loaded passes through registers: such tiles have room for fewer outputs
-HALVES = 1.2  # where tiles are small anyway, for want of registers: what it costs to read lines of cache in halves; twice in quarters
+# what the cost model does not see
+PAIRED = 2.0  # cores that issue in order: several vectors, where neighbours are loaded in pairs
+PASSED = 1.1  # other cores where all that is loaded passes through registers: several vectors, which leave room for fewer outputs
+HALVES = 1.2  # where tiles are small anyway, for want of registers: to read lines of cache in halves; twice in quarters
 LINE = 16  # floats of one
-SCATTERED = 1.08  # where loads are cheap: more pixels of one vector
+BULKY = 1.1  # elsewhere: more than 8 pixels, or vectors of outputs where images come from memory or columns are strided
+CROWDED = 1.1  # few vectors of pixels that share sets of the first cache
 SEVERAL_ROWS = 1.1  # under wide filters: a row of outputs shares most of a window
-WIDE_VECS = 8  # and vectors of a block
-FEW_COLS = 1.2  # where pixels lie apart: what several rows of few columns cost
-UNEVEN = 1.2  # and many vectors of a pixel; or few, where pixels share sets of the first cache, then without dilation too
-SET_BYTES = 4 << 10  # pixels so far apart share sets of the first cache
+FEW_COLS = 1.2  # where pixels lie apart: several rows of few columns
+UNEVEN = 1.2  # and many vectors of a pixel; or few, where pixels share sets
+SET_BYTES = 4 << 10  # pixels so far apart do
+WIDE_VECS = 8  # of a block of channels under wide filters
 TOLERANCE = 1.02  # the first tile within this of the least cost is taken
 
 
@@ -255,19 +257,20 @@ def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape,
     is_dilated, is_wide = max(problem.dilation) > 1, problem.kernel[1] > WIDE_TAPS
     is_crowded = any(4 * channels * problem.dilation[1] % SET_BYTES == 0 for channels in (problem.channels, problem.out_channels))
 
+    is_slow = problem.bytes_moved > 2 * machine.l2_size or problem.stride[1] > 1
+
     def factor(shape: TileShape) -> float:
         is_few = shape.vecs <= FEW_VECS
         if is_dilated:
             return (FEW_COLS if shape.rows > 1 and shape.cols < 4 else 1) * (UNEVEN if is_few == is_crowded else 1)
         if is_wide and shape.rows > 1:
             return SEVERAL_ROWS
-        if machine.is_memory_operand and shape.pixels > 8:
-            return SCATTERED
         if machine.registers < 32:
             return HALVES ** max(0, math.log2(LINE / shape.width))
-        if machine.is_memory_operand or shape.vecs == 1:
-            return UNEVEN if is_few and is_crowded else 1
-        return PAIRED if machine.is_in_order else PASSED
+        if not machine.is_memory_operand:
+            return 1 if shape.vecs == 1 else PAIRED if machine.is_in_order else PASSED
+        is_bulky = shape.pixels * (shape.vecs if is_slow else 1) > 8
+        return (BULKY if is_bulky else 1) * (CROWDED if is_crowded and is_few else 1)
 
     costs = {shape: cost(problem, shape) * factor(shape) for shape in shapes(problem, machine)}
     tolerance = 1 if is_dilated else TOLERANCE
