@@ -24,5 +24,5 @@ def test_training_and_report(tmp_path):
     assert written.startswith("before\n")
     assert written.endswith("after\n")
     assert "old" not in written
-    assert written.count("\n| digits |") == 5 + 9
+    assert written.count("\n| digits |") == 5 + 5 + 9  # networks, their differences, numbers of terms
     assert "<svg" in page.with_suffix(".svg").read_text()
