@@ -2,9 +2,10 @@
 
     python -m bench.tuning verify --profiles FILE,...       tuned plans measured again beside the defaults, cold and warm
     python -m bench.tuning regret [--skip N] [--layers N]   the tuner's plans against an exhaustive search of the same space
+    python -m bench.tuning tiles [--skip N] [--layers N]    default tiles of depthwise layers against all others, blocked alike
     python -m bench.tuning record --file FILE               the recorded trials that the tests of the search replay
 
-The last two take [--threads N] [--residency cold|warm], the first two [--json FILE]. "cold" is as the tuner means it:
+All but the first take [--threads N] [--residency cold|warm], the first two [--json FILE]. "cold" is as the tuner means it:
 weights from memory, images from a ring of twice the second level of cache.
 """
 
@@ -132,7 +133,7 @@ def regret(options: argparse.Namespace) -> dict:
     print(f"{'layer':36} {'plans':>5} {'trials':>6} {'seconds':>7} {'gain':>6} {'best':>6} {'regret':>6}")
     found = []
     with WorkerProcess() as worker:
-        for text in LAYERS[options.skip : options.skip + options.layers]:
+        for text in LAYERS[options.skip :][: options.layers]:
             found.append(regret_of(worker, text, options.threads, options.residency))
     regrets = [one["regret"] for one in found]
     print(f"geometric mean of regrets {geometric_mean(regrets):.4f}, the largest {max(regrets):.4f}")
@@ -176,22 +177,74 @@ def against(bench: Bench, plan: Plan, other: Plan, residency: str) -> float:
     return statistics.median(median_ratio(trial.baseline, trial.seconds) for trial in trials)
 
 
+# ---- what the cost model leaves ----
+def tiles(options: argparse.Namespace) -> None:
+    print(f"threads {options.threads}, {options.residency}")
+    found = []
+    with WorkerProcess() as worker:
+        for height, channels, kernel, stride in DEPTHWISE[options.skip :][: options.layers]:
+            wanted = problem(f"depthwise {height}x{height}x{channels} kernel={kernel} stride={stride}")
+            bench = Bench(worker, problem_to_json(wanted), options.threads)
+            default = space.default_plans(wanted, options.threads, host())[0]
+            others = best_of(bench, default, space.tile_plans(default, options.threads, host()), LOOK, options.residency, MOST)
+            best = best_of(bench, default, others, ROUNDS, options.residency, 1)[0]
+            found.append(max(1.0, against(bench, default, best, options.residency)))
+            print(f"{wanted.key:36} {found[-1]:6.3f}  {words(default)} | {words(best)}", flush=True)
+    print(f"geometric mean {geometric_mean(found):.3f}, the largest {max(found):.3f}")
+
+
+# height, channels, kernel, stride: of MobileNet versions 1 to 3 and EfficientNet-B0
+DEPTHWISE = (
+    *(
+        (112, 32, 3, 1),
+        (112, 64, 3, 2),
+        (56, 128, 3, 1),
+        (56, 128, 3, 2),
+        (28, 256, 3, 1),
+        (28, 256, 3, 2),
+        (14, 512, 3, 1),
+        (14, 512, 3, 2),
+    ),
+    *(
+        (7, 1024, 3, 1),
+        (112, 96, 3, 2),
+        (56, 144, 3, 1),
+        (56, 144, 3, 2),
+        (28, 192, 3, 1),
+        (28, 192, 3, 2),
+        (14, 384, 3, 1),
+        (14, 576, 3, 1),
+    ),
+    *((14, 576, 3, 2), (7, 960, 3, 1), (112, 16, 3, 1), (56, 72, 5, 2), (28, 120, 5, 1), (28, 240, 3, 2), (14, 200, 3, 1), (14, 480, 3, 1)),
+    *(
+        (14, 672, 5, 2),
+        (7, 960, 5, 1),
+        (56, 144, 5, 2),
+        (28, 240, 5, 1),
+        (14, 480, 5, 1),
+        (14, 672, 5, 1),
+        (7, 1152, 5, 1),
+        (7, 1152, 3, 1),
+    ),
+)
+
+
 def words(plan: Plan) -> str:
     return f"{plan.shape} {plan.blocking.rows}x{plan.blocking.channels} {plan.threads}t"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.tuning", description=__doc__.partition("\n")[0])
-    parser.add_argument("what", choices=["verify", "regret", "record"])
+    parser.add_argument("what", choices=["verify", "regret", "tiles", "record"])
     parser.add_argument("--profiles", type=lambda text: [Path(file) for file in text.split(",")], default=[], metavar="FILE,...")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--residency", choices=RESIDENCIES, default="cold")
-    parser.add_argument("--layers", type=int, default=len(LAYERS))
+    parser.add_argument("--layers", type=int)
     parser.add_argument("--skip", type=int, default=0)
     parser.add_argument("--file", type=Path)
     parser.add_argument("--json", type=Path, metavar="FILE", help="for bench.page")
     options = parser.parse_args()
-    found = {"verify": verify, "regret": regret, "record": record}[options.what](options)
+    found = {"verify": verify, "regret": regret, "tiles": tiles, "record": record}[options.what](options)
     if options.json and found:
         facts = {
             "suite": options.what,
