@@ -15,7 +15,7 @@ def cache_directory() -> Path | None:
         return None if given in OFF else Path(given).expanduser().absolute()
     import platformdirs
 
-    return Path(platformdirs.user_cache_dir("fastdw", appauthor=False))
+    return Path(platformdirs.user_cache_dir("fastdw", appauthor=False)).expanduser()  # an error where there is no home
 
 
 def strict() -> bool:
