@@ -47,7 +47,7 @@ def apart(stages: Stages, out: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("start", [0, *(pytest.param(start, marks=pytest.mark.slow) for start in range(CHUNK, 8 * CHUNK, CHUNK))])
 def test_any_strips_give_the_same_bits(call, start, monkeypatch):
     """Also between forbidden pages: the arrays and the scratch."""
-    monkeypatch.setattr(fused, "aligned_empty", lambda count: guarded(np.full(count, np.nan, np.float32)))
+    monkeypatch.setattr(fused, "aligned_empty", lambda count, *_: guarded(np.full(count, np.nan, np.float32)))
     n_plans = 0
     for case in problems.cases(call, start, CHUNK):
         draw = random.Random(case.name)

@@ -19,4 +19,5 @@ def test_threads_and_forks(layer, request):
 
 
 def test_a_kill_while_compiling(request):
-    assert storm.kills(1, request.config.getoption("--seed"))["killed"] <= 2
+    seed = request.config.getoption("--seed")
+    assert any(storm.kills(1, seed + turn)["killed"] for turn in range(5)), "nothing was killed"

@@ -286,7 +286,7 @@ def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape,
 def bind(plan: Plan, layout: Layout) -> tuple[dict[str, int], int]:
     p, shape = plan.problem, plan.shape
     row_blocks = count_blocks(least_outputs(p, 0), shape.rows, plan.blocking.rows)
-    channel_blocks = count_blocks(p.channels, shape.width, plan.blocking.channels)
+    channel_blocks = count_blocks(p.out_channels, shape.width, plan.blocking.channels)
     own = {"whole_taps": p.kernel[1] - shape.rest, "row_blocks": row_blocks, "channel_blocks": channel_blocks}
     fields = phase_fields(plan, layout) | own
     return fields, p.batch * phases(p, 0) * row_blocks * channel_blocks

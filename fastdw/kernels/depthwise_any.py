@@ -178,6 +178,8 @@ def shapes(problem: Problem, machine: Machine) -> Iterator[TileShape]:
     if stride > MAX_STRIDE:
         stride, most_cols = 1, 1
     expand, lanes, unit, most_vecs = multipliers.expansion(problem, machine)
+    if expand > 1 and strip_bytes(problem, 1, 1, lanes * unit) > SCRATCH_BYTES:
+        expand, lanes, unit, most_vecs = multipliers.one_channel(problem, machine)
     while strip_bytes(problem, 1, 1, lanes * unit) > SCRATCH_BYTES:
         lanes //= 2
     for rows, cols, vecs in depthwise.TILES:
@@ -223,13 +225,17 @@ def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape,
     return shape, Blocking(rows, channels)
 
 
+def largest(problem: Problem, axis: int, blocks: int, tile: int) -> int:
+    """Outputs of the largest block of any phase. A phase with fewer may have it: its last block takes what is left over."""
+    return max(largest_block(outputs(problem, axis), blocks, tile) for outputs in (least_outputs, most_outputs))
+
+
 def bind(plan: Plan, layout: Layout) -> tuple[dict[str, int], int]:
     p, shape = plan.problem, plan.shape
     row_blocks, col_blocks = count_blocks(least_outputs(p, 0), shape.rows, plan.blocking.rows), 1
 
     def fits() -> bool:
-        block = largest_block(most_outputs(p, 0), row_blocks, shape.rows), largest_block(most_outputs(p, 1), col_blocks, shape.cols)
-        return strip_bytes(p, *block, shape.width) <= SCRATCH_BYTES
+        return strip_bytes(p, largest(p, 0, row_blocks, shape.rows), largest(p, 1, col_blocks, shape.cols), shape.width) <= SCRATCH_BYTES
 
     while not fits():
         if col_blocks < least_outputs(p, 1) // shape.cols:

@@ -26,5 +26,10 @@ def expansion(problem: Problem, machine: Machine) -> tuple[int, int, int, int]:
         unit = multiplier // math.gcd(multiplier, lanes)
     if unit <= min(MAX_UNIT, machine.registers // 4) and lanes >= min(multiplier, MIN_LANES):
         return multiplier, lanes, unit, problem.out_channels // lanes
-    lanes = lanes_for(multiplier, machine)
-    return 0, lanes, 1, multiplier // lanes
+    return one_channel(problem, machine)
+
+
+def one_channel(problem: Problem, machine: Machine) -> tuple[int, int, int, int]:
+    """The same where all lanes read one channel, whatever the multiplier."""
+    lanes = lanes_for(problem.multiplier, machine)
+    return 0, lanes, 1, problem.multiplier // lanes

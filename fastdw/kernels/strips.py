@@ -270,8 +270,9 @@ def serves(plan: Plan, rows: list[int]) -> bool:
     """Whether a stage can be run on so many rows, each time: its tasks may be of fewer rows where its kernel has little memory."""
     if plan.problem.kind == POINTWISE:
         return True
-    fields, _ = bind_rows(plan, Layout((0, 0, 0), (0, 0, 0), (0, 0)), max(rows))
-    return fields["row_blocks"] * plan.shape.rows * phases(plan.problem, 0) <= min(rows)
+    blocks = {count: bind_rows(plan, Layout((0, 0, 0), (0, 0, 0), (0, 0)), count)[0]["row_blocks"] for count in set(rows)}
+    used = blocks[max(rows)]  # the last block takes what is left over, so fewer rows may have a larger one
+    return used == max(blocks.values()) and used * plan.shape.rows * phases(plan.problem, 0) <= min(rows)
 
 
 def bind(plans: tuple[Plan, ...], stages: tuple[Stage, ...], cut: Cut, batch: int) -> tuple[np.ndarray, int]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastdw.kernels.spec import BlockPlan
 from fastdw.machine import host
 from fastdw.networks.compiled import input_name
 from fastdw.networks.graph import INPUT
@@ -53,7 +54,9 @@ def compiled(layers: list[PlannedLayer], values: dict[str, np.ndarray], output: 
     for layer in layers:
         layer.call.keep([next(following) for _ in layer.steps])  # type: ignore[attr-defined]
     steps = look_ahead(bound, ranges, host().l2_size // 2)
-    workers = min(threads, max(step.tasks for step in steps))
+    plans = [getattr(layer.call, "plan", None) for layer in layers]
+    room = [plan.threads for plan in plans if isinstance(plan, BlockPlan)]  # for so many threads in its scratch
+    workers = min([threads, max(step.tasks for step in steps), *room])
     program = Program([(step, {**around, **each}) for step, around, each in zip(steps, given, placed, strict=True)], workers)
     return lambda x, out: program.run(x, x, out, 0)
 

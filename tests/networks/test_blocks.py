@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from graphs import conv, depthwise, pointwise, value
 
-from fastdw import blockplanner
+from fastdw import blockplanner, program, thread_pool
 from fastdw.machine import host
 from fastdw.networks import ARCHITECTURES, Graph, Network
 from fastdw.networks.elementwise import Add
@@ -85,3 +85,20 @@ def test_what_others_read_is_no_part_of_a_block():
 def test_wrong_arguments():
     with pytest.raises(TypeError, match=r"^fuse: got 1; expected True or False"):
         Network(residual_graph(), fuse=1)
+
+
+def test_no_more_threads_than_the_scratch_of_blocks_has_room_for(monkeypatch):
+    """Cores that come back after a network was planned, as quotas do, are not used by it."""
+    started = []
+
+    class Recorded(program.Program):
+        def __init__(self, steps, *more):
+            started.append(max(more[:1], default=1))
+            super().__init__(steps, *more)
+
+    monkeypatch.setattr(program, "Program", Recorded)
+    monkeypatch.setattr(thread_pool, "thread_limit", lambda: 2)
+    network = Network(ARCHITECTURES["mobilenet_v2"](), threads=4)
+    room = [layer.call.plan.threads for layer in network.layers if layer.scratch_bytes]
+    assert room
+    assert started[-1] <= min(room)
