@@ -59,7 +59,7 @@ def median_ratio(ones: Sequence[float], others: Sequence[float]) -> float:
 
 # ---- recorded trials, for the tests ----
 def record(options: argparse.Namespace) -> None:
-    """Samples of every plan of a few spaces, in nanoseconds, as the tests of the search replay them."""
+    """Samples of every plan of a few spaces beside the default's, in nanoseconds, as the tests of the search replay them."""
     machine = host()
     facts = {"name": machine.name, "architecture": machine.architecture, "features": sorted(machine.features & RECORDED_FEATURES)}
     facts |= {"cores": machine.cores, "l1_bytes": machine.l1_bytes, "l2_bytes": machine.l2_bytes}
@@ -74,7 +74,7 @@ def record(options: argparse.Namespace) -> None:
                 for trial in bench.measure([default, *others[first : first + MOST]], RECORDED_ROUNDS, "cold", True)[1:]:
                     pairs = zip(trial.seconds, trial.baseline, strict=True)
                     samples[str(Choice.of(trial.plan))] = [[round(1e9 * seconds) for seconds in pair] for pair in pairs]
-            recorded[text] = samples
+            recorded[text] = {"default": str(Choice.of(default)), "plans": samples}
     options.file.write_text(json.dumps({"machine": facts, "nanoseconds": recorded}, separators=(",", ":")) + "\n")
 
 

@@ -57,15 +57,13 @@ def search(measure, what=LAYER, threads=1, elapsed=lambda: 0.0, hint=None):
 @pytest.mark.parametrize("text", RECORDED["nanoseconds"])
 def test_regret_on_recorded_trials(text, request):
     seed = request.config.getoption("--seed")
-    samples = RECORDED["nanoseconds"][text]
-    medians = {choice: statistics.median(one for one, _ in pairs) for choice, pairs in samples.items()}
-    default = str(Choice.of(planner.default_plan(problem(text), 1, MACHINE)))
-    medians[default] = statistics.median(other for pairs in samples.values() for _, other in pairs)
+    found = RECORDED["nanoseconds"][text]
+    samples = {choice: [one for one, _ in pairs] for choice, pairs in found["plans"].items()}
+    samples[found["default"]] = [other for pairs in found["plans"].values() for _, other in pairs]
+    medians = {choice: statistics.median(times) for choice, times in samples.items()}
 
     def recorded(plan, rng):
-        choice = str(Choice.of(plan))
-        pairs = samples.get(choice) or next(iter(samples.values()))
-        return 1e-9 * rng.choice(pairs)[0 if choice in samples else 1]
+        return 1e-9 * rng.choice(samples[str(Choice.of(plan))])
 
     regrets = []
     for turn in range(20):
