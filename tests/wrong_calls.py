@@ -260,7 +260,7 @@ WRONG = [
     # more than memory holds
     (depthwise(x=huge(1, 1 << 20, 1 << 20)), ValueError, "x", "1048576, 1048576, 16", "smaller.*no memory for .1, 1048574.*bytes"),
     (pointwise(x=huge(1, 1 << 20, 1 << 20)), ValueError, "x", "1048576, 1048576, 16", "smaller.*no memory"),
-    (separable(x=huge(1, 1 << 20, 1 << 20)), ValueError, "x", "1048576, 1048576, 16", "smaller.*no memory"),
+    (separable(x=huge(1, 64, 1 << 34)), ValueError, "x", "64, 17179869184, 16", "smaller.*no memory"),
     (expanding(x=huge(1, 1 << 16, 1 << 16), stride=256), ValueError, "x", "65536, 65536, 16", "smaller.*no memory for scratch"),
     (dense(x=huge(1 << 40)), ValueError, "x", "1099511627776, 16", "smaller.*no memory"),
     (pool(x=huge(1 << 40, 1, 1)), ValueError, "x", "1099511627776, 1, 1, 16", "smaller.*no memory"),
