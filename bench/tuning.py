@@ -18,6 +18,7 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from math import exp, log
 from pathlib import Path
 
@@ -25,7 +26,8 @@ from bench import environment
 from fastdw import planner, profile_files
 from fastdw.kernels.spec import Plan
 from fastdw.machine import host
-from fastdw.profile import RESIDENCIES, Choice, Entry, problem_to_json
+from fastdw.problem import DEPTHWISE, NO_ACTIVATION, Problem
+from fastdw.profile import RESIDENCIES, Choice, Entry, problem_from_json, problem_to_json
 from fastdw.tuning import space
 from fastdw.tuning.process import Bench, WorkerProcess
 from fastdw.tuning.search import Search
@@ -182,51 +184,25 @@ def tiles(options: argparse.Namespace) -> None:
     print(f"threads {options.threads}, {options.residency}")
     found = []
     with WorkerProcess() as worker:
-        for height, channels, kernel, stride in DEPTHWISE[options.skip :][: options.layers]:
-            wanted = problem(f"depthwise {height}x{height}x{channels} kernel={kernel} stride={stride}")
+        for wanted in depthwise_layers(worker)[options.skip :][: options.layers]:
             bench = Bench(worker, problem_to_json(wanted), options.threads)
             default = space.default_plans(wanted, options.threads, host())[0]
             others = best_of(bench, default, space.tile_plans(default, options.threads, host()), LOOK, options.residency, MOST)
             best = best_of(bench, default, others, ROUNDS, options.residency, 1)[0]
             found.append(max(1.0, against(bench, default, best, options.residency)))
-            print(f"{wanted.key:36} {found[-1]:6.3f}  {words(default)} | {words(best)}", flush=True)
-    print(f"geometric mean {geometric_mean(found):.3f}, the largest {max(found):.3f}")
+            print(f"{wanted.key:50} {found[-1]:6.3f}  {words(default)} | {words(best)}", flush=True)
+    print(f"geometric mean {geometric_mean(found):.3f}, the largest {max(found):.3f}, of {len(found)} layers")
 
 
-# height, channels, kernel, stride: of MobileNet versions 1 to 3 and EfficientNet-B0
-DEPTHWISE = (
-    *(
-        (112, 32, 3, 1),
-        (112, 64, 3, 2),
-        (56, 128, 3, 1),
-        (56, 128, 3, 2),
-        (28, 256, 3, 1),
-        (28, 256, 3, 2),
-        (14, 512, 3, 1),
-        (14, 512, 3, 2),
-    ),
-    *(
-        (7, 1024, 3, 1),
-        (112, 96, 3, 2),
-        (56, 144, 3, 1),
-        (56, 144, 3, 2),
-        (28, 192, 3, 1),
-        (28, 192, 3, 2),
-        (14, 384, 3, 1),
-        (14, 576, 3, 1),
-    ),
-    *((14, 576, 3, 2), (7, 960, 3, 1), (112, 16, 3, 1), (56, 72, 5, 2), (28, 120, 5, 1), (28, 240, 3, 2), (14, 200, 3, 1), (14, 480, 3, 1)),
-    *(
-        (14, 672, 5, 2),
-        (7, 960, 5, 1),
-        (56, 144, 5, 2),
-        (28, 240, 5, 1),
-        (14, 480, 5, 1),
-        (14, 672, 5, 1),
-        (7, 1152, 5, 1),
-        (7, 1152, 3, 1),
-    ),
-)
+def depthwise_layers(worker: WorkerProcess) -> list[Problem]:
+    """Each once, whatever its activation."""
+    found: dict[Problem, None] = {}
+    for network in ("mobilenet_v1", "mobilenet_v2", "mobilenet_v3_large", "efficientnet_b0"):
+        for layer, _ in worker.call("problems", network=network, threads=1):
+            one = problem_from_json(layer)
+            if one.kind == DEPTHWISE:
+                found[replace(one, activation=NO_ACTIVATION)] = None
+    return list(found)
 
 
 def words(plan: Plan) -> str:

@@ -37,6 +37,7 @@ from fastdw.kernels.phases import (
 )
 from fastdw.kernels.spec import Blocking, KernelSpec, Layout, Plan
 from fastdw.machine import Machine
+from fastdw.packing import ALIGNMENT_BYTES
 from fastdw.problem import DEPTHWISE, Problem
 from fastdw.tile import Context, TileShape, last_taps, load_row, load_taps, load_window, load_window_clipped, slide_fma, view, zeros
 
@@ -150,7 +151,7 @@ NARROW = (3, 5, 6)  # columns of images that are best taken a row at a time, whe
 PAIRED = 2.0  # cores that issue in order: several vectors, where neighbours are loaded in pairs
 PASSED = 1.1  # other cores where all that is loaded passes through registers: several vectors, which leave room for fewer outputs
 HALVES = 1.2  # where tiles are small anyway, for want of registers: to read lines of cache in halves; twice in quarters
-LINE = 16  # floats of one
+LINE = ALIGNMENT_BYTES // 4  # floats of one
 BULKY = 1.1  # elsewhere: more than 8 pixels, or vectors of outputs where images come from memory or columns are strided
 CROWDED = 1.1  # few vectors of pixels that share sets of the first cache
 SEVERAL_ROWS = 1.1  # under wide filters: a row of outputs shares most of a window

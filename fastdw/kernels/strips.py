@@ -20,7 +20,7 @@ import numpy as np
 from fastdw.jit import Inlined, Task
 from fastdw.kernels.blocks import block_start
 from fastdw.kernels.phases import phases
-from fastdw.kernels.spec import Cut, Layout, Plan, registry
+from fastdw.kernels.spec import NOWHERE, Cut, Layout, Plan, registry
 from fastdw.packing import aligned_bytes
 from fastdw.problem import POINTWISE, Problem, span
 from fastdw.tile import Context, TileShape, call, move, poke, view
@@ -270,7 +270,7 @@ def serves(plan: Plan, rows: list[int]) -> bool:
     """Whether a stage can be run on so many rows, each time: its tasks may be of fewer rows where its kernel has little memory."""
     if plan.problem.kind == POINTWISE:
         return True
-    blocks = {count: bind_rows(plan, Layout((0, 0, 0), (0, 0, 0), (0, 0)), count)[0]["row_blocks"] for count in set(rows)}
+    blocks = {count: bind_rows(plan, NOWHERE, count)[0]["row_blocks"] for count in set(rows)}
     used = blocks[max(rows)]  # the last block takes what is left over, so fewer rows may have a larger one
     return used == max(blocks.values()) and used * plan.shape.rows * phases(plan.problem, 0) <= min(rows)
 

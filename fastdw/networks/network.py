@@ -84,8 +84,7 @@ class Network:
         self._output = graph.output
         scratch_bytes = {layer.name: layer.scratch_bytes for layer in self.layers}
         self._values, self.scratch_bytes = lay_out(graph, scratch_bytes)
-        limit = thread_pool.thread_limit()
-        self._runs = make_runs(self.layers, self._values, self._output, min(threads or limit, limit))
+        self._runs = make_runs(self.layers, self._values, self._output, threads or thread_pool.thread_limit())
         self._is_usual = usual(self.input_shape, self.output_shape)
         self._lock = forks.Lock()
 

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from fastdw import planner
-from fastdw.kernels.spec import KernelSpec, Layout, Plan, registry
+from fastdw.kernels.spec import NOWHERE, KernelSpec, Plan, registry
 from fastdw.machine import Machine
 from fastdw.problem import POOL, Problem
 from fastdw.tile import TileShape
 
 MOST_TILES = 12  # each is compiled
 HOPELESS = 2.0  # times the least estimate
-NOWHERE = Layout((0, 0, 0), (0, 0, 0), (0, 0))
 
 
 def estimate(spec: KernelSpec, problem: Problem, tile: TileShape) -> float:

@@ -13,14 +13,12 @@ from fastdw.kernels import depthwise_any
 from fastdw.kernels.blocks import block_start
 from fastdw.kernels.depthwise_any import strip_bytes
 from fastdw.kernels.phases import phase_outputs, phases
-from fastdw.kernels.spec import Blocking, Layout, Plan
+from fastdw.kernels.spec import NOWHERE, Blocking, Plan
 from fastdw.kernels.strips import bind_rows, serves
 from fastdw.machine import host
 from fastdw.problem import Problem
 from fastdw.tile.shapes import SCRATCH_BYTES
 from fastdw.tuning.shapes import problem
-
-NOWHERE = Layout((0, 0, 0), (0, 0, 0), (0, 0))
 
 
 def drawn(rng: random.Random) -> Problem:
