@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from fastdw.conv1d import depthwise_conv1d, separable_conv1d
     from fastdw.conv3d import depthwise_conv3d
     from fastdw.decoupling import Decoupled, decouple
+    from fastdw.explaining import explain, use_profile
     from fastdw.functional import (
         conv2d,
         dense,
         depthwise_conv2d,
-        explain,
         global_average_pool2d,
         inverted_residual,
         pack_conv2d,
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
         pack_pointwise,
         pointwise_conv2d,
         separable_conv2d,
-        use_profile,
     )
     from fastdw.gather_blocks import SqueezeExcite
     from fastdw.prepared import prepare
@@ -72,8 +71,10 @@ _ELSEWHERE = {
     "stream": "streaming",
     "TuningReport": "tuning",
     "autotune": "tuning",
+    "explain": "explaining",
     "prepare": "prepared",
     "fold_batch_norm": "weights",
+    "use_profile": "explaining",
 }
 _MODULES = ["cost", "weights"]
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, SupportsIndex
 
 import numpy as np
 
-from fastdw import arguments, functional
+from fastdw import arguments
 from fastdw.arguments import GivenActivation, GivenArray, GivenPadding, GivenWeight, error, shown
 from fastdw.call import refuse_overlap
 from fastdw.functional import depthwise_conv2d, separable_conv2d
@@ -243,7 +243,7 @@ def _check_state(state: Any, x: np.ndarray, window: Window, padding: Any) -> Non
         raise error("x", f"{x.shape[1]} samples", f"a multiple of the stride {window.stride} with a state: fastdw.stream takes any number")
 
 
-def _as_images(function: Callable, given: dict[str, Any]) -> dict[str, Any]:
+def as_images(function: Callable, given: dict[str, Any]) -> dict[str, Any]:
     """The arguments of the 2-D call, for explain and prepare; x may be a shape alone."""
     name = "weight" if function is depthwise_conv1d else "depthwise_weight"
     given = dict(given)
@@ -256,7 +256,3 @@ def _as_images(function: Callable, given: dict[str, Any]) -> dict[str, Any]:
         check_writable(given["out"])
         given["out"] = given["out"][:, None]
     return given | found.of_images
-
-
-functional.AS_IMAGES[depthwise_conv1d] = (depthwise_conv2d, _as_images)
-functional.AS_IMAGES[separable_conv1d] = (separable_conv2d, _as_images)

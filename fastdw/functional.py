@@ -20,22 +20,13 @@ the error may be 1 ULP more.
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from os import PathLike
-from typing import Any
-
 import numpy as np
 
-from fastdw import arguments, fused, gather_blocks, knobs, planner, profile_files
+from fastdw import gather_blocks
 from fastdw.arguments import GivenActivation, GivenArray, GivenPadding, GivenPair, GivenWeight
-from fastdw.call import plan_of
-from fastdw.gather import forget_calls, gather, pack, run
-from fastdw.kernels.spec import BlockPlan, Plan
-from fastdw.notices import LOG
-from fastdw.packing import PackedWeight, flushed
+from fastdw.gather import gather, pack, run
+from fastdw.packing import PackedWeight
 from fastdw.problem import CONV, DENSE, DEPTHWISE, POINTWISE, POOL
-from fastdw.request import contiguous
 
 
 def depthwise_conv2d(
@@ -254,13 +245,19 @@ def dense(
     return run(gather(DENSE, x, weight, bias, activation=activation, out=out, threads=threads))
 
 
-def global_average_pool2d(x: GivenArray, *, keepdims: bool = False, out: np.ndarray | None = None) -> np.ndarray:
+def global_average_pool2d(
+    x: GivenArray,
+    *,
+    keepdims: bool = False,
+    out: np.ndarray | None = None,
+    threads: int | None = None,
+) -> np.ndarray:
     """The mean over each image: y[n, c] = (sum over i, j of x[n, i, j, c]) / (height * width), rows then columns ascending.
 
     Args:
       x: float32 [batch, height, width, channels]; channel stride 1, other strides free. May hold anything.
       keepdims: return [batch, 1, 1, channels] instead of [batch, channels].
-      out: float32 of the result's shape, written in place; must not overlap x.
+      out, threads: as for depthwise_conv2d.
 
     Returns:
       float32 [batch, channels] or [batch, 1, 1, channels]; `out` itself when given.
@@ -268,7 +265,7 @@ def global_average_pool2d(x: GivenArray, *, keepdims: bool = False, out: np.ndar
     Raises:
       TypeError, ValueError: as for depthwise_conv2d.
     """
-    return run(gather(POOL, x, out=out, keepdims=keepdims))
+    return run(gather(POOL, x, out=out, threads=threads, keepdims=keepdims))
 
 
 def pack_depthwise(weight: GivenArray, *, flush_subnormals: bool = False) -> PackedWeight:
@@ -301,88 +298,3 @@ def pack_conv2d(weight: GivenArray, *, flush_subnormals: bool = False) -> Packed
     Arguments, result and errors as for pack_depthwise.
     """
     return pack(CONV, weight, flush_subnormals)
-
-
-def explain(function: Callable, *args: Any, **keywords: Any) -> Plan | BlockPlan:
-    """How a call would be computed: explain(fastdw.depthwise_conv2d, x, weight, stride=2).
-
-    Args:
-      function: a public call of fastdw, but depthwise_conv3d; then its own arguments. In place of x its shape will do.
-
-    Returns:
-      The plan, with a readable repr: kernel, tile, blocking, why, flops, bytes, scratch. For several convolutions their plans,
-      the strips in which they run, and the scratch between them. A weight that holds subnormal numbers is told as a warning.
-    """
-    kind = kind_of(function)
-    given = inspect.signature(function).bind(*args, **keywords).arguments
-    if isinstance(given["x"], (tuple, list)):
-        given["x"] = contiguous(tuple(arguments.integer(extent, "x", 1) for extent in given["x"]))
-    given = as_images(function, given)
-    if kind in BLOCKS:
-        stages = BLOCKS[kind](**given)
-        plan: Plan | BlockPlan = fused.plan_of(stages.requests, stages.gate)
-        weights = dict(zip((names[0] for names in stages.names), stages.weights, strict=True))
-    else:
-        request, _, weight, *_ = gather(kind, **given)
-        plan, weights = plan_of(request)[0], {request.weight_name: weight}
-    for name, weight in weights.items():
-        if (weight != flushed(weight)).any():
-            LOG.warning("%s: holds subnormal numbers, which slow x86 down many times: pack it with flush_subnormals=True", name)
-    return plan
-
-
-def use_profile(profile: str | PathLike | None) -> None:
-    """From now on plan with the measured plans of a file. Layers that are prepared already keep their plans.
-
-    Args:
-      profile: the path of a profile; "off": the kernels' own choices; None: what FASTDW_PROFILE names, else this machine's own.
-        Nothing but the speed of calls depends on it.
-
-    Raises:
-      FileNotFoundError: there is no such file.
-      fastdw.profile.ProfileError, a ValueError: it is damaged, of another machine or of a newer schema.
-    """
-    if profile is not None and profile not in knobs.OFF:
-        profile = arguments.path(profile, "profile")
-        profile_files.read_own(profile)
-    profile_files.choose(None if profile is None else str(profile))
-    forget_plans()
-
-
-def forget_plans() -> None:
-    """Calls are planned anew: the profile has changed."""
-    planner.forget()
-    forget_calls()
-    fused.bind.cache_clear()
-
-
-def kind_of(function: Callable) -> str:
-    """The kind of problem that a public call states."""
-    try:
-        return _KINDS[AS_IMAGES[function][0] if function in AS_IMAGES else function]
-    except (KeyError, TypeError):
-        names = ", ".join(call.__name__ for call in (*_KINDS, *AS_IMAGES))
-        raise TypeError(f"function: got {arguments.shown(function)}; expected one of {names}") from None
-
-
-def as_images(function: Callable, given: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of a call by name: those of the call on images where it stands for one."""
-    return AS_IMAGES[function][1](function, given) if function in AS_IMAGES else given
-
-
-# Calls that stand for a call on images: that call, and what makes (function, arguments) the arguments of it
-AS_IMAGES: dict[Callable, tuple[Callable, Callable[[Callable, dict[str, Any]], dict[str, Any]]]] = {}
-SEPARABLE, INVERTED_RESIDUAL = "separable", "inverted_residual"
-BLOCKS: dict[str, Callable[..., gather_blocks.Stages]] = {
-    SEPARABLE: gather_blocks.separable,
-    INVERTED_RESIDUAL: gather_blocks.inverted_residual,
-}
-_KINDS = {
-    depthwise_conv2d: DEPTHWISE,
-    pointwise_conv2d: POINTWISE,
-    conv2d: CONV,
-    separable_conv2d: SEPARABLE,
-    inverted_residual: INVERTED_RESIDUAL,
-    dense: DENSE,
-    global_average_pool2d: POOL,
-}

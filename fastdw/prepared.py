@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fastdw import arguments, functional, fused, gather, gather_blocks
+from fastdw import arguments, explaining, fused, gather, gather_blocks
 from fastdw.arguments import GivenWeight
 from fastdw.call import Call, Step, bind
 from fastdw.gather_blocks import Stages
@@ -216,7 +216,7 @@ def prepare(
     Raises:
       TypeError, ValueError: as for the call.
     """
-    kind = functional.kind_of(function)
+    kind = explaining.kind_of(function)
     if not isinstance(x_shape, (tuple, list)):
         raise arguments.wrong_type("x_shape", x_shape, "a tuple of integers")
     shape = tuple(arguments.integer(extent, "x_shape", 1) for extent in x_shape)
@@ -225,14 +225,14 @@ def prepare(
     given = dict(inspect.signature(function).bind(contiguous(shape), *weights, **keywords).arguments)
     if arguments.flag(residual, "residual") and "residual" not in inspect.signature(function).parameters:
         raise TypeError(f"residual: got True; {function.__name__} takes none")
-    given = functional.as_images(function, given)
-    if kind in functional.BLOCKS:
-        adds_x = kind == functional.INVERTED_RESIDUAL
-        stages = functional.BLOCKS[kind](**given, packed=True, **({"residual": residual} if adds_x else {}))
+    given = explaining.as_images(function, given)
+    if kind in explaining.BLOCKS:
+        adds_x = kind == explaining.INVERTED_RESIDUAL
+        stages = explaining.BLOCKS[kind](**given, packed=True, **({"residual": residual} if adds_x else {}))
         layer: PreparedLayer | BlockLayer = BlockLayer(stages, residual and not adds_x)
     else:
         layer = _prepare(kind, **given, residual=residual)
-    return SignalLayer(layer) if function in functional.AS_IMAGES else layer
+    return SignalLayer(layer) if function in explaining.AS_IMAGES else layer
 
 
 def _prepare(kind: str, x: Strided, weight: Any = None, bias: Any = None, *, residual: bool = False, **keywords) -> PreparedLayer:

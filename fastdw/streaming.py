@@ -20,7 +20,8 @@ from fastdw.conv1d import (
     out_for,
     separable_conv1d,
 )
-from fastdw.functional import AS_IMAGES, pack_depthwise, pack_pointwise
+from fastdw.explaining import AS_IMAGES
+from fastdw.functional import pack_depthwise, pack_pointwise
 from fastdw.packing import PackedWeight, aligned_zeros
 from fastdw.prepared import prepare
 from fastdw.request import check_channel_stride
@@ -45,7 +46,7 @@ class Stream:
         stride, dilation = given.pop("stride", 1), given.pop("dilation", 1)
         self._window = make_window(1, weight.shape[1], stride, CAUSAL, dilation)
         self._batch, self._channels = batch, weight.shape[2]
-        self._function = AS_IMAGES[function][0]
+        self._function = AS_IMAGES[function]
         self._given = given | self._window._replace(padding=(0, 0)).of_images
         self._layers: dict[int, Callable] = {}
         self._out_channels = self._layer(self._window.reach + 1).out_shape[3]

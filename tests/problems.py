@@ -104,6 +104,8 @@ class _Draw:
         return self.pick(1, 1, 2, 3)
 
     def image(self) -> tuple[int, int]:
+        if self.chance(0.15):  # rows that no scratch holds whole
+            return self.up_to(4), self.up_to(2000)
         return self.up_to(self.pick(3, 10, 20, 40)), self.up_to(self.pick(3, 10, 20, 40))
 
     def channels(self) -> int:

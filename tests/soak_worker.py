@@ -22,7 +22,7 @@ from test_random import COUNTS, check, into_out
 import fastdw
 from fastdw import jit, planner
 from fastdw.call import bind
-from fastdw.functional import BLOCKS, kind_of
+from fastdw.explaining import BLOCKS, kind_of
 from fastdw.gather import gather
 from fastdw.kernels.spec import Plan
 from fastdw.machine import host

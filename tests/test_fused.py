@@ -14,7 +14,7 @@ from guard import guarded
 
 import fastdw
 from fastdw import blockplanner, fused
-from fastdw.functional import BLOCKS, kind_of
+from fastdw.explaining import BLOCKS, kind_of
 from fastdw.gather_blocks import Stages
 from fastdw.kernels.spec import BlockPlan
 from fastdw.machine import host

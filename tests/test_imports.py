@@ -32,6 +32,7 @@ LAYERS = [
     ["gather_blocks.py"],
     ["functional.py"],
     ["conv1d.py", "conv3d.py"],
+    ["explaining.py"],
     ["prepared.py", "decoupling.py", "roof.py"],
     ["streaming.py"],
     ["networks/"],

@@ -117,6 +117,5 @@ def prepared_layer(case):
     return layer(x, residual=residual)
 
 
-ALWAYS = [new_array, image_by_image, prepared_layer]
-WITH_WEIGHTS = [*ALWAYS, one_thread, two_threads, packed_weights]
-OTHER_WAYS = {call: ALWAYS if call == "global_average_pool2d" else WITH_WEIGHTS for call in problems.CALLS}
+ALWAYS = [new_array, image_by_image, prepared_layer, one_thread, two_threads]
+OTHER_WAYS = {call: [*ALWAYS, packed_weights] if problems.PACKERS[call] else ALWAYS for call in problems.CALLS}

@@ -226,5 +226,5 @@ class GlobalAveragePool2D(Layer):
         return (shape[0], 1, 1, shape[3]) if self.keepdims else (shape[0], shape[3])
 
     def prepare(self, threads: int | None, *input_shapes: Shape) -> LayerCall:
-        layer = fastdw.prepare(fastdw.global_average_pool2d, input_shapes[0])
+        layer = fastdw.prepare(fastdw.global_average_pool2d, input_shapes[0], threads=threads)
         return with_plan(lambda x, out: layer(x, out=out[:, 0, 0]), layer) if self.keepdims else layer

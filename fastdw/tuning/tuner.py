@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from os import PathLike
 from typing import Any
 
-from fastdw import arguments, functional, profile_files
+from fastdw import arguments, explaining, profile_files
 from fastdw.problem import Problem
 from fastdw.profile import COLD, RESIDENCIES, Profile, ProfileError
 from fastdw.tuning import shapes
@@ -119,4 +119,4 @@ def targets(session: Session, what: Any) -> tuple[list[tuple[Problem, int]], str
 def reload_profile() -> None:
     """What was just written counts from now on."""
     profile_files.forget()
-    functional.forget_plans()
+    explaining.forget_plans()
