@@ -229,5 +229,5 @@ SPEC = KernelSpec(
     blockings=blockings,
     choose=choose,
     bind=bind,
-    fused_multiply_adds=lambda shape: shape.pixels * shape.vecs,
+    fused_multiply_adds=lambda shape: (shape.pixels * shape.vecs,),
 )

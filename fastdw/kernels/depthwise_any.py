@@ -269,6 +269,6 @@ SPEC = KernelSpec(
     blockings=blockings,
     choose=choose,
     bind=bind,
-    fused_multiply_adds=lambda shape: shape.pixels * shape.vecs * shape.taps,
+    fused_multiply_adds=lambda shape: tuple(shape.pixels * shape.vecs * taps for taps in (shape.taps, shape.rest) if taps),
     cost=depthwise.cost,
 )

@@ -155,6 +155,6 @@ SPEC = KernelSpec(
     blockings=blockings,
     choose=choose,
     bind=bind,
-    fused_multiply_adds=lambda shape: shape.rows * shape.vecs,
+    fused_multiply_adds=lambda shape: (shape.rows * shape.vecs,),
     rank=-1,
 )

@@ -140,6 +140,6 @@ SPEC = KernelSpec(
     blockings=blockings,
     choose=choose,
     bind=bind,
-    fused_multiply_adds=lambda shape: shape.pixels * shape.vecs,
+    fused_multiply_adds=lambda shape: (shape.pixels * shape.vecs,),
     looks_ahead=looks_ahead,
 )

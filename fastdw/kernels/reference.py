@@ -124,7 +124,7 @@ def _spec(kind: str) -> KernelSpec:
         blockings=lambda problem, shape: iter([every_row]),
         choose=lambda problem, machine, threads: (shape, every_row),
         bind=bind,
-        fused_multiply_adds=lambda shape: 1,
+        fused_multiply_adds=lambda shape: (1,),
         rank=100,
     )
 

@@ -125,7 +125,7 @@ class KernelSpec:
     shapes: every tile that may compute a problem; blockings: every blocking for a tile; the tuning space is their product.
     choose: the default tile and blocking for a problem, a machine and a number of threads.
     bind: the context's fields and the number of tasks.
-    fused_multiply_adds: vector FMAs of one turn of the innermost loop.
+    fused_multiply_adds: vector FMAs of one turn of the innermost loop, of each where there are several; none where it only adds.
     rank: kernels are asked in this order.
     looks_ahead: for a plan and its tasks, the field of the context where the task is told what to bring into the cache for later
       steps of a program, and how many times a task brings a cache line, about. Zeros where it does not.
@@ -141,7 +141,7 @@ class KernelSpec:
     blockings: Callable[[Problem, TileShape], Iterator[Blocking]]
     choose: Callable[[Problem, Machine, int], tuple[TileShape, Blocking]]
     bind: Callable[[Plan, Layout], tuple[dict[str, int], int]]
-    fused_multiply_adds: Callable[[TileShape], int]
+    fused_multiply_adds: Callable[[TileShape], tuple[int, ...]]
     rank: int = 0
     cost: Callable[[Problem, TileShape], float] | None = None
     looks_ahead: Callable[[Plan, int], tuple[int, int]] = lambda plan, tasks: (0, 0)

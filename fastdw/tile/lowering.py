@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from functools import cache
 
 from llvmlite import ir
 from numba.core import cgutils, types
@@ -82,14 +83,33 @@ def load(shape, address, row_step, col_step, last_vec) -> Lowering:
     return typ, lambda builder, shape, *where: load_vectors(builder, typ, *where)
 
 
+def _changed(shape, **fields) -> Lowering:
+    return ConstantsType("TileShape", shape.fields | fields), lambda builder, shape: shape
+
+
 @lowering
 def last_taps(shape) -> Lowering:
-    return ConstantsType("TileShape", shape.fields | {"taps": shape.fields["rest"]}), lambda builder, shape: shape
+    return _changed(shape, taps=shape.fields["rest"])
 
 
 @lowering
 def once(shape) -> Lowering:
-    return ConstantsType("TileShape", shape.fields | {"expand": 1}), lambda builder, shape: shape
+    return _changed(shape, expand=1)
+
+
+@lowering
+def without_left(shape) -> Lowering:
+    return _changed(shape, left=0)
+
+
+@lowering
+def without_right(shape) -> Lowering:
+    return _changed(shape, right=0)
+
+
+@lowering
+def one_row(shape) -> Lowering:
+    return _changed(shape, rows=1)
 
 
 @lowering
@@ -183,6 +203,38 @@ def slide_fma(shape, acc, x, taps) -> Lowering:
                         at = (i * acc.cols + j) * acc.vecs + v
                         from_x = xs[(i * x.cols + j * stride + s) * acc.vecs + v]
                         sums[at] = multiply_add(from_x, ws[s * acc.vecs + v], sums[at])
+        return pack(builder, acc, sums)
+
+    return acc, generate
+
+
+@lowering
+def slide_row(shape, acc, address, row_step, col_step, weight, tap_step) -> Lowering:
+    """Pixel after pixel with the taps in registers, or tap after tap with the pixels there, whichever are fewer."""
+    fields, row = shape.fields, tile_type(shape, 1, 1)
+    n_taps, stride, window_cols = fields["taps"], fields["stride"], (fields["cols"] - 1) * fields["stride"] + fields["taps"]
+    inside = range(fields["left"], window_cols - fields["right"])
+    by_pixel = n_taps <= len(inside)
+
+    def generate(builder, shape, tile, address, row_step, col_step, weight, tap_step):
+        multiply_add = multiply_adder(builder, acc)
+        sums = unpack(builder, acc, tile)
+
+        @cache
+        def pixel(i, p):
+            offset = builder.add(builder.mul(row_step, I64(i)), builder.mul(col_step, I64(p)))
+            return pixel_vectors(builder, row, 1, address, offset)
+
+        @cache
+        def tap(s):
+            return pixel_vectors(builder, row, 1, weight, builder.mul(tap_step, I64(s)))
+
+        steps = [(j, s, j * stride + s) for s in range(n_taps) for j in range(acc.cols) if j * stride + s in inside]
+        for j, s, p in sorted(steps, key=lambda step: step[2]) if by_pixel else steps:
+            for i in range(acc.rows):
+                for v in range(acc.vecs):
+                    at = (i * acc.cols + j) * acc.vecs + v
+                    sums[at] = multiply_add(pixel(i, p)[v], tap(s)[v], sums[at])
         return pack(builder, acc, sums)
 
     return acc, generate

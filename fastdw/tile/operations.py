@@ -38,19 +38,19 @@ class Operation:
         return operation_type(self)
 
 
-def _floats(address: int, count: int) -> np.ndarray:
+def floats(address: int, count: int) -> np.ndarray:
     return np.ctypeslib.as_array((ctypes.c_float * count).from_address(address))
 
 
-def _gather(addresses: np.ndarray, lanes: int) -> Tile:
-    vectors = [_floats(int(address), lanes) for address in addresses.reshape(-1)]
+def gather(addresses: np.ndarray, lanes: int) -> Tile:
+    vectors = [floats(int(address), lanes) for address in addresses.reshape(-1)]
     return np.array(vectors, np.float32).reshape(*addresses.shape, lanes)
 
 
 def _pixels(shape: TileShape, addresses: np.ndarray) -> Tile:
     """The vectors of pixels: output n of a pixel reads its channel n // expand, or its only channel where expand is 0."""
     channels = np.arange(shape.width) // shape.expand if shape.expand else np.zeros(shape.width, int)
-    values = _gather(addresses, channels[-1] + 1)[..., channels]
+    values = gather(addresses, channels[-1] + 1)[..., channels]
     return values.reshape(*addresses.shape, shape.vecs, shape.lanes)
 
 
@@ -94,7 +94,7 @@ def zeros(shape: TileShape) -> Tile:
 @Operation
 def load(shape: TileShape, address: int, row_step: int, col_step: int, last_vec: int) -> Tile:
     """tile[i, j, v] = the v-th vector at address + i*row_step + j*col_step; the last of several is last_vec bytes further on"""
-    return _gather(_grid(address, shape.rows, shape.cols, _vectors(shape.vecs, shape.lanes, last_vec), row_step, col_step), shape.lanes)
+    return gather(_grid(address, shape.rows, shape.cols, _vectors(shape.vecs, shape.lanes, last_vec), row_step, col_step), shape.lanes)
 
 
 @Operation
@@ -107,6 +107,24 @@ def last_taps(shape: TileShape) -> TileShape:
 def once(shape: TileShape) -> TileShape:
     """The shape for pixels whose channels are repeated already."""
     return replace(shape, expand=1)
+
+
+@Operation
+def without_left(shape: TileShape) -> TileShape:
+    """The shape for tiles to the right of the left edge of the image."""
+    return replace(shape, left=0)
+
+
+@Operation
+def without_right(shape: TileShape) -> TileShape:
+    """The shape for tiles to the left of the right edge of the image."""
+    return replace(shape, right=0)
+
+
+@Operation
+def one_row(shape: TileShape) -> TileShape:
+    """The shape for a row of the tile by itself."""
+    return replace(shape, rows=1)
 
 
 @Operation
@@ -124,7 +142,7 @@ _scratches: deque[np.ndarray] = deque(maxlen=1)  # the last one lives on while i
 @Operation
 def load_row(shape: TileShape, address: int, last_vec: int) -> Tile:
     """row[v] = the v-th vector at address; the last of several is at address + last_vec"""
-    return _gather(_grid(address, 1, 1, _vectors(shape.vecs, shape.lanes, last_vec), 0, 0), shape.lanes)
+    return gather(_grid(address, 1, 1, _vectors(shape.vecs, shape.lanes, last_vec), 0, 0), shape.lanes)
 
 
 @Operation
@@ -142,7 +160,7 @@ def load_pixels(shape: TileShape, address: int, col_step: int) -> Tile:
 @Operation
 def load_taps(shape: TileShape, address: int, tap_step: int) -> Tile:
     """One filter row: taps[0, s, v] = the v-th vector at address + s*tap_step"""
-    return _gather(_grid(address, 1, shape.taps, _vectors(shape.vecs, shape.lanes), 0, tap_step), shape.lanes)
+    return gather(_grid(address, 1, shape.taps, _vectors(shape.vecs, shape.lanes), 0, tap_step), shape.lanes)
 
 
 @Operation
@@ -177,40 +195,6 @@ def load_window_clipped(
     return _pixels(shape, pixels)
 
 
-def _run_offsets(shape: TileShape) -> np.ndarray:
-    """Where the inputs of a row's neighbouring outputs lie, in floats: output f is channel f % period of pixel f // period."""
-    outputs = np.arange(shape.width)
-    return outputs // shape.period * shape.stride * shape.period + outputs % shape.period
-
-
-@Operation
-def load_run(shape: TileShape, address: int, row_step: int) -> Tile:
-    """Vectors along rows of pixels: tile[i, 0] = the float at address + i*row_step + 4*(f // period * stride * period + f % period)"""
-    addresses = address + np.arange(shape.rows)[:, None] * row_step + 4 * _run_offsets(shape)
-    return _gather(addresses, 1).reshape(shape.rows, 1, shape.vecs, shape.lanes)
-
-
-@Operation
-def load_run_clipped(
-    shape: TileShape, address: int, row_step: int, row: int, row_stride: int, height: int, position: int, length: int, blank: int
-) -> Tile:
-    """load_run that reads zeros, those at blank, outside the image.
-
-    Tile row i is image row `row + i*row_stride`, which has `length` floats; address is float `position` of image row `row`.
-    """
-    at = position + _run_offsets(shape)
-    rows = row + np.arange(shape.rows)[:, None] * row_stride
-    inside = (at >= 0) & (at < length) & (rows >= 0) & (rows < height)
-    addresses = np.where(inside, address + np.arange(shape.rows)[:, None] * row_step + 4 * _run_offsets(shape), blank)
-    return _gather(addresses, 1).reshape(shape.rows, 1, shape.vecs, shape.lanes)
-
-
-@Operation
-def load_period(shape: TileShape, address: int) -> Tile:
-    """A row of the same few floats again and again: row[f] = the float at address + 4*(f % period)"""
-    return _floats(address, shape.period)[np.arange(shape.width) % shape.period].reshape(1, 1, shape.vecs, shape.lanes)
-
-
 @Operation
 def slide_fma(shape: TileShape, acc: Tile, x: Tile, taps: Tile) -> Tile:
     """acc[i, j] += x[i, j*stride + s] * taps[0, s] for s = 0, 1, ..."""
@@ -221,10 +205,28 @@ def slide_fma(shape: TileShape, acc: Tile, x: Tile, taps: Tile) -> Tile:
 
 
 @Operation
+def slide_row(shape: TileShape, acc: Tile, address: int, row_step: int, col_step: int, weight: int, tap_step: int) -> Tile:
+    """acc[i, j] += x[i, j*stride + s] * taps[s] for s = 0, 1, ..., where left <= j*stride + s < window_cols - right
+
+    x[i, p] is the pixel at address + i*row_step + p*col_step; those beside the image are not read. taps[s] is the row at
+    weight + s*tap_step.
+    """
+    acc, taps = acc.copy(), load_taps(shape, weight, tap_step)
+    for i in range(shape.rows):
+        for j in range(shape.cols):
+            for s in range(shape.taps):
+                p = j * shape.stride + s
+                if shape.left <= p < shape.window_cols - shape.right:
+                    x = load_pixel(shape, address + i * row_step + p * col_step)[0, 0]
+                    acc[i, j] = fused_multiply_add(x, taps[0, s], acc[i, j])
+    return acc
+
+
+@Operation
 def outer_fma(acc: Tile, address: int, pixel_step: int, row: Tile) -> Tile:
     """acc[pixel] += x[pixel] * row, where x[pixel] is the float at address + pixel*pixel_step: a rank-1 update"""
     pixels = acc.shape[0] * acc.shape[1]
-    x = np.array([_floats(address + p * pixel_step, 1)[0] for p in range(pixels)], np.float32)
+    x = np.array([floats(address + p * pixel_step, 1)[0] for p in range(pixels)], np.float32)
     return fused_multiply_add(x.reshape(*acc.shape[:2], 1, 1), row, acc)
 
 
@@ -241,7 +243,7 @@ def outer_fma_clipped(acc: Tile, address: int, pixel_step: int, row: Tile, col: 
     """outer_fma where pixels outside the image row are read at blank instead: pixel p is column col + p*col_stride"""
     pixels = acc.shape[0] * acc.shape[1]
     at = [address + p * pixel_step if 0 <= col + p * col_stride < width else blank for p in range(pixels)]
-    x = np.array([_floats(a, 1)[0] for a in at], np.float32)
+    x = np.array([floats(a, 1)[0] for a in at], np.float32)
     return fused_multiply_add(x.reshape(*acc.shape[:2], 1, 1), row, acc)
 
 

@@ -28,10 +28,11 @@ class TileShape:
     """Outputs held in registers: rows x cols pixels of vecs vectors of lanes floats.
 
     taps are the filter columns taken at once, rest those at the end of a filter row that is wider; stride is the input columns
-    between two outputs. Zero where a kernel has none. expand is how often load_pixel repeats each channel; 0:
-    all outputs of the tile read one channel. period is the channels of a pixel where vectors run along a row of pixels. depth is
-    how many input channels are loaded at once. activation is what the epilogue does: a clamp to bounds known at run time, or one
-    of activations.FUNCTIONS.
+    between two outputs. Zero where a kernel has none. expand is how often load_pixel repeats each channel; 0: all outputs of the tile
+    read one channel. left and right are the columns of padding beside a row of the image, and whole says that the tile is as wide as
+    the output, where that is known. period is the channels of a pixel where vectors run along a row of pixels. depth is how many
+    input channels are loaded at once. activation is what the epilogue does: a clamp to bounds known at run time, or one of
+    activations.FUNCTIONS.
     """
 
     rows: int
@@ -42,6 +43,9 @@ class TileShape:
     stride: int = 0
     rest: int = 0
     expand: int = 1
+    left: int = 0
+    right: int = 0
+    whole: bool = False
     period: int = 0
     depth: int = 1
     activation: str = CLAMP
@@ -66,6 +70,12 @@ class TileShape:
         return (self.cols - 1) * self.stride + self.taps if self.taps else 0
 
     @property
+    def taps_inside(self) -> int:
+        """Taps that fall between left and right, of all outputs of a row."""
+        inside = range(self.left, self.window_cols - self.right)
+        return sum(j * self.stride + s in inside for j in range(self.cols) for s in range(self.taps))
+
+    @property
     def constants(self) -> dict[str, Any]:
         return asdict(self) | {"pixels": self.pixels, "width": self.width, "last_vec": self.last_vec}
 
@@ -79,10 +89,11 @@ class TileShape:
         rest = f"+{self.rest}" if self.rest else ""
         window = f"_{self.taps}{rest}t{self.stride}s" if self.taps else ""
         expand = "" if self.expand == 1 else f"_{self.expand or 'all'}m"
+        beside = f"_{self.left}l{self.right}r{'w' if self.whole else ''}" if self.left or self.right or self.whole else ""
         period = f"_{self.period}c{self.stride}s" if self.period else ""
         depth = "" if self.depth == 1 else f"_{self.depth}k"
         activation = "" if self.activation == CLAMP else f"_{self.activation}"
-        return f"{self.rows}x{self.cols}x{self.vecs}x{self.lanes}{window}{expand}{period}{depth}{activation}"
+        return f"{self.rows}x{self.cols}x{self.vecs}x{self.lanes}{window}{expand}{beside}{period}{depth}{activation}"
 
 
 class Context:

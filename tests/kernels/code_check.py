@@ -18,20 +18,19 @@ def check_code(function: Function, spec: KernelSpec, tile: TileShape, spilled: f
     filter row. A kernel without any is held to its additions instead.
     """
     wanted = spec.fused_multiply_adds(tile)
+    turns = wanted or (tile.pixels * tile.vecs,)
 
     def work(loop):
         return loop.multiply_adds(tile.lanes) if wanted else loop.adds(tile.lanes)
 
-    turn = wanted or tile.pixels * tile.vecs
     hot = [loop for loop in function.innermost_loops() if work(loop)]
     counts = [work(loop) for loop in hot]
     assert counts, "no innermost loop with full vectors"
-    turns = [turn, *([tile.pixels * tile.vecs * tile.rest] if tile.rest else [])]
     whole = all(any(count % turn == 0 for turn in turns) for count in counts)
     assert whole, f"{counts} vector operations in the innermost loops, where a turn has {turns}"
     assert not function.code.calls
     spills = [f"{len(loop.spills)} in a loop of {work(loop)} operations: {'; '.join(loop.spills)}" for loop in hot if loop.spills]
     assert not spills, "\n".join(["vectors on the stack", *spills])
     outside = function.code.spills
-    most = spilled * turn if tile.activation == CLAMP else SET_ASIDE * tile.pixels * tile.vecs
+    most = spilled * max(turns) if tile.activation == CLAMP else SET_ASIDE * tile.pixels * tile.vecs
     assert len(outside) <= most, f"{len(outside)} vectors on the stack outside the loops: {'; '.join(outside)}"

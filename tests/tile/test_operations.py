@@ -37,6 +37,7 @@ from fastdw.tile import (
     load_window_clipped,
     memory,
     once,
+    one_row,
     operations,
     outer_fma,
     outer_fma_clipped,
@@ -44,8 +45,11 @@ from fastdw.tile import (
     positive_zero,
     scratch,
     slide_fma,
+    slide_row,
     store,
     view,
+    without_left,
+    without_right,
     zeros,
 )
 from fastdw.tile.lowering import LOWERINGS
@@ -64,6 +68,12 @@ SHAPES = [
     TileShape(2, 2, 1, LANES, 3, 2, rest=1, expand=0),
 ]
 DEEP = [TileShape(2, 3, 2, LANES, depth=4), TileShape(1, 5, 1, LANES, depth=1), TileShape(1, 2, 3, LANES // 2, depth=8)]
+EDGES = [  # of the image
+    TileShape(1, 7, 2, LANES, 3, 1, left=1, right=1, whole=True),
+    TileShape(2, 4, 1, LANES, 5, 2, left=2, right=1),
+    TileShape(1, 3, 1, LANES, 7, 1, left=3, right=3, whole=True),
+    TileShape(2, 2, 3, LANES // 2, 2, 1, left=3, right=0, whole=True),
+]
 RUNS = [  # along rows of pixels
     TileShape(1, 1, 1, LANES, stride=1, period=1),
     TileShape(2, 1, 2, LANES, stride=2, period=1),
@@ -196,6 +206,35 @@ def task_slide_fma(shape, context, index):
 
 
 @task
+def task_slide_row(shape, context, index):
+    c = view(CONTEXT, context)
+    acc = load(shape, c.residual, c.row_step, c.col_step, c.last_vec)
+    acc = slide_row(shape, acc, c.x, c.row_step, c.col_step, c.weight, c.col_step)
+    store(acc, c.out, c.out_row, c.out_col, c.out_last)
+
+
+@task
+def task_without_left(shape, context, index):
+    c = view(CONTEXT, context)
+    part = without_left(shape)
+    store(slide_row(part, zeros(part), c.x, c.row_step, c.col_step, c.weight, c.col_step), c.out, c.out_row, c.out_col, c.out_last)
+
+
+@task
+def task_without_right(shape, context, index):
+    c = view(CONTEXT, context)
+    part = without_right(shape)
+    store(slide_row(part, zeros(part), c.x, c.row_step, c.col_step, c.weight, c.col_step), c.out, c.out_row, c.out_col, c.out_last)
+
+
+@task
+def task_one_row(shape, context, index):
+    c = view(CONTEXT, context)
+    part = one_row(shape)
+    store(slide_row(part, zeros(part), c.x, c.row_step, c.col_step, c.weight, c.col_step), c.out, c.out_row, c.out_col, c.out_last)
+
+
+@task
 def task_outer_fma(shape, context, index):
     c = view(CONTEXT, context)
     acc = load(shape, c.residual, c.row_step, c.col_step, c.last_vec)
@@ -254,7 +293,12 @@ def task_view(shape, context, index):
 
 
 def test_every_operation_has_a_meaning_a_lowering_a_public_name_and_a_test():
-    meanings = {name for module in (operations, arithmetic, memory) for name, value in vars(module).items() if isinstance(value, Operation)}
+    meanings = {
+        name
+        for module in (operations, arithmetic, memory, fastdw.tile.run)
+        for name, value in vars(module).items()
+        if isinstance(value, Operation)
+    }
     assert meanings == LOWERINGS.keys() == TASKS.keys() | test_memory.OPERATIONS | test_arithmetic.OPERATIONS
     assert meanings <= set(fastdw.tile.__all__)
 
@@ -329,6 +373,8 @@ def shapes_for(name: str) -> list[TileShape]:
         return SHAPES[:2]
     if name == "outer_fma_deep":
         return DEEP
+    if name in ("slide_row", "one_row", "without_left", "without_right"):
+        return EDGES
     return RUNS if name in ALONG_ROWS else SHAPES
 
 
