@@ -20,6 +20,7 @@ import math
 from collections.abc import Iterator
 
 from fastdw.jit import Task
+from fastdw.kernels import depthwise_rows
 from fastdw.kernels.blocks import block_start, count_blocks
 from fastdw.kernels.epilogue import EPILOGUE, finish
 from fastdw.kernels.multipliers import expansion
@@ -133,6 +134,8 @@ def depthwise(shape, context, index):
 def refuses(problem: Problem, machine: Machine) -> str | None:
     if grid_stride(problem, 1) > MAX_STRIDE:
         return f"column stride {problem.stride[1]} with dilation {problem.dilation[1]}, more than {MAX_STRIDE} on its grid"
+    if any(depthwise_rows.shapes(problem, machine)):
+        return "served along rows"
     needs_strip = expansion(problem, machine)[0] == 0 or problem.kernel[1] > WIDE_TAPS or not any(shapes(problem, machine))
     if problem.multiplier > 1 and needs_strip:
         return f"multiplier {problem.multiplier} with {problem.kernel[1]} filter columns, column stride {problem.stride[1]}"

@@ -11,6 +11,7 @@ same. So no multiply-add is wasted on padding, however much wider than the image
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -18,12 +19,10 @@ from fastdw.jit import Inlined, Task
 from fastdw.kernels.blocks import block_start, count_blocks
 from fastdw.kernels.epilogue import EPILOGUE, epilogue_fields, finish
 from fastdw.kernels.phases import grid_before
-from fastdw.kernels.spec import MIN_LANES, Blocking, KernelSpec, Layout, Plan, lanes_for
+from fastdw.kernels.spec import Blocking, KernelSpec, Layout, Plan, lanes_for
 from fastdw.machine import Machine
 from fastdw.problem import DEPTHWISE, Problem
 from fastdw.tile import Context, TileShape, load_row, one_row, slide_row, view, without_left, without_right, zeros
-
-TILES = ((2, 7), (2, 4), (4, 4), (1, 4), (2, 8))
 
 CONTEXT = Context(
     *EPILOGUE,
@@ -108,31 +107,51 @@ def depthwise_rows(shape, context, index):
 
 def refuses(problem: Problem, machine: Machine) -> str | None:
     if problem.multiplier != 1 or problem.dilation[1] != 1:
-        return "a multiplier, or dilated columns"
-    if problem.channels < MIN_LANES or not any(shapes(problem, machine)):
-        return f"{problem.width} columns of {problem.channels} channels"
+        return "a multiplier or dilated columns"
+    if not any(shapes(problem, machine)):
+        return f"rows of {problem.out_width} outputs with {problem.kernel[1]} filter columns, stride {problem.stride[1]}"
     return None
 
 
+# rows, columns and vectors of the tiles
+TILES = ((2, 7, 1), (2, 4, 1), (2, 2, 4), (2, 2, 2), (1, 7, 1), (1, 7, 2), (1, 14, 1), (1, 4, 2), (1, 4, 1))
+MOST_COLS = 14  # of an image whose rows are a tile
+MAX_STRIDE = 2
+
+
 def shapes(problem: Problem, machine: Machine) -> Iterator[TileShape]:
-    taps, stride, left = problem.kernel[1], problem.stride[1], problem.padding[1][0]
-    right = max(0, (problem.out_width - 1) * stride + taps - left - problem.width)
+    """Rows of narrow images, and parts of others, where registers hold the sums and a filter row beside them."""
+    taps, stride, left, width = problem.kernel[1], problem.stride[1], problem.padding[1][0], problem.out_width
+    if problem.multiplier != 1 or problem.dilation[1] != 1 or stride > MAX_STRIDE:
+        return
+    right = max(0, (width - 1) * stride + taps - left - problem.width)
     lanes = lanes_for(problem.channels, machine)
-    for rows, cols in TILES:
-        for vecs in (4, 2, 1):
-            tile = TileShape(rows, cols, vecs, lanes, taps, stride, left=left, right=right, whole=cols == problem.out_width)
-            if rows <= problem.out_height and tile.width <= problem.channels and held(tile) <= machine.registers and fits(problem, tile):
-                yield tile
+    whole = ((1, width, 1), (1, width, 2)) if width <= MOST_COLS else ()
+    for rows, cols, vecs in dict.fromkeys((*whole, *TILES)):
+        tile = TileShape(rows, cols, vecs, lanes, taps, stride, left=left, right=right, whole=cols == width)
+        if fits(problem, tile) and is_held(tile, machine):
+            yield tile
 
 
-def held(tile: TileShape) -> int:
-    """Registers: the sums, the taps or else the pixels of a filter row, and one of the others."""
+def is_held(tile: TileShape, machine: Machine) -> bool:
+    """Whether registers hold the sums, the taps or else the pixels of a filter row, and one of the others, as the compiled loops show.
+
+    LLVM loads ahead, above all where pixels lie apart: several rows, and wide filters with a stride, spill long before.
+    """
     pixels = tile.window_cols - (tile.left + tile.right if tile.whole else 0)
-    return (tile.pixels + min(tile.taps, pixels) + 1) * tile.vecs
+    ahead = tile.taps if tile.stride > 1 and tile.taps > (7 if machine.is_fused else 5) else 0
+    ahead += 0 if machine.is_memory_operand else 1 if machine.is_fused else 2
+    used = (tile.pixels + min(tile.taps, pixels) + 1) * tile.vecs + ahead
+    return (
+        used <= machine.registers and tile.pixels * tile.vecs <= machine.registers - 4 and (tile.rows == 1 or tile.taps * tile.stride <= 6)
+    )
 
 
 def fits(problem: Problem, tile: TileShape) -> bool:
-    """Whether only the first tile of a row hangs over the left edge of the image, and only the last over the right."""
+    """Whether it lies within the output, and only the first of a row hangs over the left edge of the image, only the last over the
+    right."""
+    if tile.rows > problem.out_height or tile.cols > problem.out_width or tile.width > problem.channels:
+        return False
     last = problem.out_width - tile.cols
     before_last = (last - 1) // tile.cols * tile.cols
     at_left = tile.left <= min(tile.cols, last) * tile.stride
@@ -146,10 +165,43 @@ def blockings(problem: Problem, shape: TileShape) -> Iterator[Blocking]:
                 yield Blocking(rows, channels)
 
 
+WAYS, WAY_BYTES = 8, 4 << 10  # of the first cache
+CROWDED = 4.0  # loads of pixels that share its sets, and fetch each other's neighbours in vain; half of it for several vectors
+WIDE_TAPS, WIDE_VECS = 7, 8  # under wider filters blocks of channels, whose taps stay in a cache
+BULKY = 1.3  # more than 8 pixels, where the image comes from memory
+
+
+def cost(problem: Problem, shape: TileShape) -> float:
+    """Estimated cycles: for each tile its multiply-adds and loads, half of both, and some of the vectors that no earlier tile of the
+    row has brought to the first cache. Several rows and vectors cost a little more than one. The coefficients are fitted to times of
+    every tile on 52 layers, with vectors of 16 and of 8 lanes."""
+    taps_high, taps_wide = problem.kernel
+    window_rows = (shape.rows - 1) * problem.stride[0] + taps_high
+    multiply_adds = shape.pixels * shape.vecs * taps_high * taps_wide
+    x_loads = taps_high * shape.vecs * shape.rows * shape.window_cols
+    loads = x_loads + taps_high * shape.vecs * taps_wide
+    fresh = window_rows * shape.cols * shape.stride * shape.vecs
+    apart = WAY_BYTES // math.gcd(WAY_BYTES, 4 * problem.channels)  # pixels of a row that share no sets
+    is_crowded = window_rows * shape.window_cols + shape.pixels > 1.3 * WAYS * apart
+    crowded = CROWDED * x_loads / min(shape.vecs, 2) if is_crowded else 0
+    tiles = -(-problem.out_height // shape.rows) * -(-problem.out_width // shape.cols) * -(-problem.channels // shape.width)
+    several = (0.98 + 0.02 * shape.rows) * (0.97 + 0.03 * shape.vecs)
+    return tiles * several * ((multiply_adds + loads) / 2 + 0.7 * fresh + crowded + 4)
+
+
 def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape, Blocking]:
-    shape = next(shapes(problem, machine))
-    rows = problem.out_height if threads == 1 else max(shape.rows, problem.out_height // (4 * threads))
-    return shape, Blocking(rows, problem.channels)
+    is_slow = problem.bytes_moved > 2 * machine.l2_size and math.prod(problem.kernel) <= 9
+
+    def factor(shape: TileShape) -> float:
+        return BULKY if is_slow and shape.pixels * shape.stride > 8 else 1
+
+    shape = min(shapes(problem, machine), key=lambda shape: cost(problem, shape) * factor(shape))
+    rows, channels = problem.out_height, problem.channels
+    if threads > 1:
+        rows = max(shape.rows, rows // (4 * threads))
+    if problem.kernel[1] > WIDE_TAPS:
+        channels = min(channels, WIDE_VECS * shape.lanes)
+    return shape, Blocking(rows, channels)
 
 
 def bind(plan: Plan, layout: Layout) -> tuple[dict[str, int], int]:
@@ -195,5 +247,6 @@ SPEC = KernelSpec(
     choose=choose,
     bind=bind,
     fused_multiply_adds=turns,
+    cost=cost,
     rank=-1,
 )

@@ -229,12 +229,13 @@ def slide_row(shape, acc, address, row_step, col_step, weight, tap_step) -> Lowe
         def tap(s):
             return pixel_vectors(builder, row, 1, weight, builder.mul(tap_step, I64(s)))
 
-        steps = [(j, s, j * stride + s) for s in range(n_taps) for j in range(acc.cols) if j * stride + s in inside]
-        for j, s, p in sorted(steps, key=lambda step: step[2]) if by_pixel else steps:
-            for i in range(acc.rows):
-                for v in range(acc.vecs):
-                    at = (i * acc.cols + j) * acc.vecs + v
-                    sums[at] = multiply_add(pixel(i, p)[v], tap(s)[v], sums[at])
+        steps = [(i, j, s) for i in range(acc.rows) for s in range(n_taps) for j in range(acc.cols) if j * stride + s in inside]
+        if by_pixel:
+            steps.sort(key=lambda step: (step[1] * stride + step[2], step[0]))
+        for i, j, s in steps:
+            for v in range(acc.vecs):
+                at = (i * acc.cols + j) * acc.vecs + v
+                sums[at] = multiply_add(pixel(i, j * stride + s)[v], tap(s)[v], sums[at])
         return pack(builder, acc, sums)
 
     return acc, generate

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from typing import NamedTuple
 
@@ -35,17 +35,31 @@ FEW = range(1, MIN_LANES)  # channels that do not fill the narrowest vector
 
 
 class Window(NamedTuple):
-    """What a tile of a depthwise kernel is made for: the filter's columns, and the multiplier."""
+    """What a tile of a depthwise kernel is made for: the filter's columns, the multiplier, and perhaps the columns of the image."""
 
     taps: int = 3
     stride: int = 1
     dilation: int = 1
     multiplier: int = 1
+    cols: int = 99
+
+    @property
+    def padding(self) -> Pair:
+        reach = span(self.taps, self.dilation) - 1
+        return reach // 2, reach - reach // 2
 
 
-EVERY_TILE = [Window(), Window(3, 2), Window(5), Window(5, 2)]
+EVERY_TILE = [Window(), Window(3, 2), Window(5), Window(5, 2), Window(3, 1, 2)]
 SOME_TILES = [
-    *(Window(3, 1, 2), Window(3, 2, 2), Window(3, 2, 3)),  # phases
+    *(
+        Window(cols=7),
+        Window(5, cols=14),
+        Window(3, 2, cols=14),
+        Window(31, cols=14),
+        Window(9, 2, cols=5),
+        Window(2, cols=9),
+    ),  # whole rows
+    *(Window(3, 2, 2), Window(3, 2, 3)),  # phases
     *(Window(8), Window(9), Window(31), Window(9, 2), Window(9, 1, 2)),  # chunks
     *(Window(1), Window(2), Window(4), Window(7), Window(3, 3), Window(3, 5)),
     *(Window(multiplier=2), Window(5, 2, 1, 2), Window(multiplier=3), Window(9, 1, 1, 3), Window(multiplier=5)),
@@ -59,8 +73,9 @@ def roomy(kind: str, channels: int, window: Window = WINDOWS[0]) -> Problem:
     if kind == POOL:
         return Problem(kind, 1, 7, 7, channels, channels, (7, 7))
     if kind == DEPTHWISE:
-        taps, stride, dilation, multiplier = window
-        return Problem(kind, 1, 99, 99, channels, channels * multiplier, (3, taps), (stride, stride), (1, dilation))
+        taps, stride, dilation, multiplier, cols = window
+        padding = ((0, 0), window.padding)
+        return Problem(kind, 1, 99, cols, channels, channels * multiplier, (3, taps), (stride, stride), (1, dilation), padding)
     return Problem(kind, 1, 99, 99, 3, channels, (1, 1) if kind == POINTWISE else (3, 3))
 
 
@@ -166,7 +181,7 @@ def _window(tile: TileShape, variation: Variation, columns: Window) -> dict[str,
     v = variation
     if tile.taps == 0:
         return {"kernel": v.kernel, "stride": (v.stride[0], tile.stride or v.stride[1]), "dilation": v.dilation}
-    taps, stride, dilation, _ = columns
+    taps, stride, dilation, *_ = columns
     return {"kernel": (v.kernel[0], taps), "stride": (v.stride[0], stride), "dilation": (v.dilation[0], dilation)}
 
 
@@ -178,6 +193,21 @@ def _padding_and_input(out: int, taps: int, stride: int, dilation: int, pad: str
     if sum(sides) >= wanted:
         sides = PADS["same"](reach)
     return sides, wanted - sum(sides)
+
+
+KNOWS_EDGES = {"depthwise_rows"}  # kernels whose tiles are made for a padding
+
+
+def columns_that_fit(spec: KernelSpec, tile: TileShape, columns: Window, wanted: int, channels: int) -> tuple[Pair, int, int]:
+    """The padding of columns, those of the output, as many as wanted or the next that the tile is offered for, and of the image."""
+    least = tile.cols if tile.whole else max(wanted, tile.cols + 1)
+    for cols in range(least, least + 2 * tile.cols):
+        width = (cols - 1) * tile.stride + tile.taps - tile.left - tile.right
+        problem = roomy(spec.kind, channels, columns._replace(cols=width))
+        problem = replace(problem, padding=((0, 0), (tile.left, tile.right)))
+        if offers(spec, problem, tile):
+            return (tile.left, tile.right), cols, width
+    raise AssertionError(f"no image of about {least} columns is served by {tile}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -294,6 +324,9 @@ def make_case(spec: KernelSpec, tile: TileShape, size: str, variation: Variation
         kernel = window.pop("kernel")
         steps = zip((rows, cols), kernel, window["stride"], window["dilation"], strict=True)
         padding, x_extents = zip(*(_padding_and_input(*step, variation.pad) for step in steps), strict=True)
+        if spec.name in KNOWS_EDGES:
+            sides, cols, width = columns_that_fit(spec, tile, columns, cols, count)
+            padding, x_extents = (padding[0], sides), (x_extents[0], width)
         window["padding"] = padding
         outer = (channels,) if spec.kind == CONV else (multiplier,) if multiplier > 1 else ()
         weight = normal(*kernel, inputs, *outer)
