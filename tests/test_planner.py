@@ -202,11 +202,11 @@ def test_plans_of_this_machine_are_the_default():
 
 
 @pytest.mark.parametrize("machine", MACHINES, ids=lambda machine: machine.name)
-@pytest.mark.parametrize(("kernel", "whole"), [((3, 3), True), ((5, 5), True), ((7, 5), True), ((5, 7), False), ((31, 31), False)])
+@pytest.mark.parametrize(("kernel", "whole"), [((3, 3), True), ((5, 5), True), ((9, 5), True), ((5, 9), False), ((31, 31), False)])
 def test_pixels_are_written_whole_except_under_wide_filters(machine, kernel, whole):
     problem = Problem(DEPTHWISE, 1, 14, 14, 512, 512, kernel, padding=((kernel[0] // 2,) * 2, (kernel[1] // 2,) * 2))
     found = planner.plan(problem, 1, machine)
-    if found.kernel == "depthwise":
+    if found.kernel.startswith("depthwise"):
         assert (found.blocking.channels >= problem.out_channels) == whole
     else:
         assert machine.architecture == "riscv64"

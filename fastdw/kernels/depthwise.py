@@ -1,4 +1,4 @@
-"""Depthwise convolution: two-dimensional register tiles.
+"""Depthwise convolution of what is not served along rows: dilated columns, multipliers, very wide filters.
 
 A tile of rows x cols output pixels holds vecs vectors of channels each. For each filter row it loads the window of input
 pixels under the tile and slides the filter row along it:
@@ -16,7 +16,6 @@ through a pointer select, so nothing is read outside and nothing is padded.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 from fastdw.jit import Task
@@ -38,7 +37,6 @@ from fastdw.kernels.phases import (
 )
 from fastdw.kernels.spec import Blocking, KernelSpec, Layout, Plan
 from fastdw.machine import Machine
-from fastdw.packing import ALIGNMENT_BYTES
 from fastdw.problem import DEPTHWISE, Problem
 from fastdw.tile import Context, TileShape, last_taps, load_row, load_taps, load_window, load_window_clipped, slide_fma, view, zeros
 
@@ -134,7 +132,7 @@ def depthwise(shape, context, index):
 def refuses(problem: Problem, machine: Machine) -> str | None:
     if grid_stride(problem, 1) > MAX_STRIDE:
         return f"column stride {problem.stride[1]} with dilation {problem.dilation[1]}, more than {MAX_STRIDE} on its grid"
-    if any(depthwise_rows.shapes(problem, machine)):
+    if depthwise_rows.refuses(problem, machine) is None:
         return "served along rows"
     needs_strip = expansion(problem, machine)[0] == 0 or problem.kernel[1] > WIDE_TAPS or not any(shapes(problem, machine))
     if problem.multiplier > 1 and needs_strip:
@@ -149,13 +147,8 @@ TILES = (
     *((4, 2, 2), (1, 4, 2), (2, 2, 2), (1, 2, 2), (1, 1, 2)),
     *((1, 4, 4), (1, 2, 4), (1, 1, 4)),
 )
-NARROW = (3, 5, 6)  # columns of images that are best taken a row at a time, where no tile of those is as wide
 # what the cost model does not see
-PAIRED = 2.0  # cores that issue in order: several vectors, where neighbours are loaded in pairs
-PASSED = 1.1  # other cores where all that is loaded passes through registers: several vectors, which leave room for fewer outputs
-HALVES = 1.2  # where tiles are small anyway, for want of registers: to read lines of cache in halves; twice in quarters
-LINE = ALIGNMENT_BYTES // 4  # floats of one
-BULKY = 1.1  # elsewhere: more than 8 pixels, or vectors of outputs where images come from memory or columns are strided
+BULKY = 1.1  # more than 8 pixels, or vectors of outputs where images come from memory or columns are strided
 CROWDED = 1.1  # few vectors of pixels that share sets of the first cache
 SEVERAL_ROWS = 1.1  # under wide filters: a row of outputs shares most of a window
 FEW_COLS = 1.2  # where pixels lie apart: several rows of few columns
@@ -170,7 +163,7 @@ def shapes(problem: Problem, machine: Machine) -> Iterator[TileShape]:
     taps, stride = chunk_taps(problem.kernel[1]), grid_stride(problem, 1)
     expand, lanes, unit, most_vecs = expansion(problem, machine)
     rest, width = rest_taps(problem.kernel[1]), least_outputs(problem, 1)
-    for rows, cols, vecs in ((1, width, 2), *TILES) if width in NARROW else TILES:
+    for rows, cols, vecs in TILES:
         vecs *= unit
         fits = rows <= least_outputs(problem, 0) and cols <= width and vecs <= most_vecs
         fits = fits and (vecs <= FEW_VECS * unit or (rest == 0 and machine.is_fused))
@@ -269,10 +262,6 @@ def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape,
             return (FEW_COLS if shape.rows > 1 and shape.cols < 4 else 1) * (UNEVEN if is_few == is_crowded else 1)
         if is_wide and shape.rows > 1:
             return SEVERAL_ROWS
-        if machine.registers < 32:
-            return HALVES ** max(0, math.log2(LINE / shape.width))
-        if not machine.is_memory_operand:
-            return 1 if shape.vecs == 1 else PAIRED if machine.is_in_order else PASSED
         is_bulky = shape.pixels * (shape.vecs if is_slow else 1) > 8
         return (BULKY if is_bulky else 1) * (CROWDED if is_crowded and is_few else 1)
 

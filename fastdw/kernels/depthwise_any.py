@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fastdw.jit import Task
-from fastdw.kernels import depthwise, multipliers
+from fastdw.kernels import depthwise, depthwise_rows, multipliers
 from fastdw.kernels.blocks import block_start, count_blocks, largest_block
 from fastdw.kernels.epilogue import EPILOGUE, finish
 from fastdw.kernels.phases import (
@@ -158,8 +158,8 @@ def depthwise_any(shape, context, index):
 
 
 def refuses(problem: Problem, machine: Machine) -> str | None:
-    if depthwise.refuses(problem, machine) is None:
-        return "depthwise serves it"
+    if depthwise_rows.refuses(problem, machine) is None or depthwise.refuses(problem, machine) is None:
+        return "served without a strip"
     if strip_bytes(problem, 1, 1, MIN_LANES) > SCRATCH_BYTES:
         return f"a filter of {problem.kernel[0]} x {problem.kernel[1]}, larger than the scratch"
     return None

@@ -17,71 +17,69 @@ from dataclasses import replace
 
 from fastdw.jit import Inlined, Task
 from fastdw.kernels.blocks import block_start, count_blocks
-from fastdw.kernels.epilogue import EPILOGUE, epilogue_fields, finish
-from fastdw.kernels.phases import grid_before
+from fastdw.kernels.epilogue import EPILOGUE, finish
+from fastdw.kernels.phases import (
+    PHASES,
+    grid_before,
+    grid_stride,
+    least_outputs,
+    mean_tiles,
+    most_outputs,
+    phase_addresses,
+    phase_fields,
+    phase_outputs,
+    phases,
+)
 from fastdw.kernels.spec import Blocking, KernelSpec, Layout, Plan, lanes_for
 from fastdw.machine import Machine
 from fastdw.problem import DEPTHWISE, Problem
 from fastdw.tile import Context, TileShape, load_row, one_row, slide_row, view, without_left, without_right, zeros
 
-CONTEXT = Context(
-    *EPILOGUE,
-    "height",
-    "rows",  # of the output
-    "cols",
-    "channels",
-    "top",
-    "left",
-    "kernel_rows",
-    "stride_row",
-    "dilation_row",
-    "x_image",
-    "x_row",
-    "x_col",
-    "weight_row",
-    "weight_col",
-    "row_blocks",
-    "channel_blocks",
-)
+CONTEXT = Context(*EPILOGUE, *PHASES, "row_blocks", "channel_blocks")
 
 
 @Inlined
 def compute(shape, c, taps, x, weight, bias, residual, out):
     acc = zeros(shape)
     for _ in range(taps):
-        acc = slide_row(shape, acc, x, c.stride_row * c.x_row, c.x_col, weight, c.weight_col)
-        x += c.dilation_row * c.x_row
+        acc = slide_row(shape, acc, x, c.grid_stride_row * c.grid_row, c.grid_col, weight, c.weight_col)
+        x += c.grid_row
         weight += c.weight_row
     finish(shape, acc, load_row(shape, bias, shape.last_vec), c, shape.last_vec, residual, out)
 
 
 @Inlined
-def compute_along(shape, c, col, taps, x, weight, bias, residual, out):
+def compute_along(shape, c, is_first, is_last, taps, x, weight, bias, residual, out):
     if shape.whole:
         compute(shape, c, taps, x, weight, bias, residual, out)
-    elif col == 0:
+    elif is_first:
         compute(without_right(shape), c, taps, x, weight, bias, residual, out)
-    elif col == c.cols - shape.cols:
+    elif is_last:
         compute(without_left(shape), c, taps, x, weight, bias, residual, out)
     else:
         compute(without_left(without_right(shape)), c, taps, x, weight, bias, residual, out)
 
 
 @Inlined
-def compute_rows(shape, c, image, row, begin, end):
-    first_row = row * c.stride_row - c.top
-    first_tap = min(c.kernel_rows, grid_before(first_row, c.dilation_row))
-    taps = min(c.kernel_rows, grid_before(first_row - c.height, c.dilation_row)) - first_tap
-    x_row = c.x + image * c.x_image + (first_row + first_tap * c.dilation_row) * c.x_row - c.left * c.x_col
-    for tile_col in range(0, c.cols, shape.cols):
-        col = min(tile_col, c.cols - shape.cols)
-        x_tile = x_row + col * shape.stride * c.x_col
-        residual_tile = c.residual + image * c.residual_image + row * c.residual_row + col * c.residual_col
-        out_tile = c.out + image * c.out_image + row * c.out_row + col * c.out_col
-        for tile_n in range(begin, end, shape.width):
-            n = min(tile_n, end - shape.width)
-            x, weight, bias = x_tile + 4 * n, c.weight + first_tap * c.weight_row + 4 * n, c.bias + n * c.bias_channel
-            compute_along(shape, c, col, taps, x, weight, bias, residual_tile + 4 * n, out_tile + 4 * n)
+def compute_rows(shape, c, image, row_phase, row, top, height, begin, end):
+    first = row * c.grid_stride_row
+    first_tap = min(c.kernel_rows, max(0, top - first))
+    taps = min(c.kernel_rows, max(0, height - first)) - first_tap
+    weight_row = c.weight + first_tap * c.weight_row
+    for col_phase in range(c.col_phases):
+        x_image, out_image, residual_image = phase_addresses(c, image, row_phase, col_phase)
+        cols = phase_outputs(c.cols, col_phase, c.col_phases)
+        tiles = (cols + shape.cols - 1) // shape.cols
+        for tile in range(tiles):
+            col = tile * (cols - shape.cols) // max(1, tiles - 1)  # evenly, so that only the outer two hang over the edges
+            x_tile = x_image + (first + first_tap) * c.grid_row + col * shape.stride * c.grid_col
+            out_tile = out_image + row * c.out_row + col * c.out_col
+            residual_tile = residual_image + row * c.residual_row + col * c.residual_col
+            for tile_n in range(begin, end, shape.width):
+                n = min(tile_n, end - shape.width)
+                x, weight, bias = x_tile + 4 * n, weight_row + 4 * n, c.bias + n * c.bias_channel
+                residual, out = residual_tile + 4 * n, out_tile + 4 * n
+                compute_along(shape, c, tile == 0, tile == tiles - 1, taps, x, weight, bias, residual, out)
 
 
 @Task
@@ -90,26 +88,32 @@ def depthwise_rows(shape, context, index):
     channel_block = index % c.channel_blocks
     index //= c.channel_blocks
     row_block = index % c.row_blocks
-    image = index // c.row_blocks
+    index //= c.row_blocks
+    row_phase = index % c.row_phases
+    image = index // c.row_phases
     begin = block_start(channel_block, c.channel_blocks, c.channels, shape.width)
     end = block_start(channel_block + 1, c.channel_blocks, c.channels, shape.width)
-    row_end = block_start(row_block + 1, c.row_blocks, c.rows, shape.rows)
-    for tile_row in range(block_start(row_block, c.row_blocks, c.rows, shape.rows), row_end, shape.rows):
+    rows = phase_outputs(c.rows, row_phase, c.row_phases)
+    top = grid_before(row_phase * c.stride_row - c.top, c.dilation_row)
+    height = grid_before(row_phase * c.stride_row - c.top - c.height, c.dilation_row)
+    row_end = block_start(row_block + 1, c.row_blocks, rows, shape.rows)
+    for tile_row in range(block_start(row_block, c.row_blocks, rows, shape.rows), row_end, shape.rows):
         row = min(tile_row, row_end - shape.rows)
-        x_row = row * c.stride_row - c.top
-        last_row = x_row + (shape.rows - 1) * c.stride_row + (c.kernel_rows - 1) * c.dilation_row
-        if shape.rows == 1 or (x_row >= 0 and last_row < c.height):
-            compute_rows(shape, c, image, row, begin, end)
+        first = row * c.grid_stride_row
+        window_rows = (shape.rows - 1) * c.grid_stride_row + c.kernel_rows
+        if shape.rows == 1 or (first >= top and first + window_rows <= height):
+            compute_rows(shape, c, image, row_phase, row, top, height, begin, end)
         else:
             for i in range(shape.rows):
-                compute_rows(one_row(shape), c, image, row + i, begin, end)
+                compute_rows(one_row(shape), c, image, row_phase, row + i, top, height, begin, end)
 
 
 def refuses(problem: Problem, machine: Machine) -> str | None:
-    if problem.multiplier != 1 or problem.dilation[1] != 1:
-        return "a multiplier or dilated columns"
+    if problem.multiplier != 1:
+        return f"multiplier {problem.multiplier}"
     if not any(shapes(problem, machine)):
-        return f"rows of {problem.out_width} outputs with {problem.kernel[1]} filter columns, stride {problem.stride[1]}"
+        window = f"{problem.kernel[1]} filter columns, stride {problem.stride[1]}, dilation {problem.dilation[1]}"
+        return f"rows of {problem.out_width} outputs with {window}"
     return None
 
 
@@ -120,55 +124,85 @@ MAX_STRIDE = 2
 
 
 def shapes(problem: Problem, machine: Machine) -> Iterator[TileShape]:
-    """Rows of narrow images, and parts of others, where registers hold the sums and a filter row beside them."""
-    taps, stride, left, width = problem.kernel[1], problem.stride[1], problem.padding[1][0], problem.out_width
-    if problem.multiplier != 1 or problem.dilation[1] != 1 or stride > MAX_STRIDE:
+    """Rows of narrow images, and parts of others, where registers hold the sums and a filter row beside them.
+
+    With dilation a row is one of a phase, and all phases hang over the image alike.
+    """
+    taps, stride, lanes = problem.kernel[1], grid_stride(problem, 1), lanes_for(problem.channels, machine)
+    rows_of_phases = phases_of_columns(problem)
+    edges = {(left, max(0, (outputs - 1) * stride + taps - end)) for outputs, left, end in rows_of_phases}
+    if problem.multiplier != 1 or stride > MAX_STRIDE or len(edges) > 1:
         return
-    right = max(0, (width - 1) * stride + taps - left - problem.width)
-    lanes = lanes_for(problem.channels, machine)
-    whole = ((1, width, 1), (1, width, 2)) if width <= MOST_COLS else ()
+    (left, right), widths = edges.pop(), {outputs for outputs, _, _ in rows_of_phases}
+    width = max(widths)
+    whole = ((1, width, 1), (1, width, 2)) if len(widths) == 1 and width <= MOST_COLS else ()
     for rows, cols, vecs in dict.fromkeys((*whole, *TILES)):
-        tile = TileShape(rows, cols, vecs, lanes, taps, stride, left=left, right=right, whole=cols == width)
+        tile = TileShape(rows, cols, vecs, lanes, taps, stride, left=left, right=right, whole=widths == {cols})
         if fits(problem, tile) and is_held(tile, machine):
             yield tile
+
+
+def phases_of_columns(problem: Problem) -> set[tuple[int, int, int]]:
+    """Of each phase its outputs in a row, and the first column of its grid that lies in the image and the first after it."""
+    count, stride, dilation = phases(problem, 1), problem.stride[1], problem.dilation[1]
+    starts = [phase * stride - problem.padding[1][0] for phase in range(count)]
+    return {
+        (phase_outputs(problem.out_width, phase, count), grid_before(start, dilation), grid_before(start - problem.width, dilation))
+        for phase, start in enumerate(starts)
+    }
 
 
 def is_held(tile: TileShape, machine: Machine) -> bool:
     """Whether registers hold the sums, the taps or else the pixels of a filter row, and one of the others, as the compiled loops show.
 
-    LLVM loads ahead, above all where pixels lie apart: several rows, and wide filters with a stride, spill long before.
+    LLVM loads ahead where pixels lie apart: several rows, or a stride. It takes two filter rows at once where these are short.
     """
     pixels = tile.window_cols - (tile.left + tile.right if tile.whole else 0)
-    ahead = tile.taps if tile.stride > 1 and tile.taps > (7 if machine.is_fused else 5) else 0
-    ahead += 0 if machine.is_memory_operand else 1 if machine.is_fused else 2
-    used = (tile.pixels + min(tile.taps, pixels) + 1) * tile.vecs + ahead
-    return (
-        used <= machine.registers and tile.pixels * tile.vecs <= machine.registers - 4 and (tile.rows == 1 or tile.taps * tile.stride <= 6)
-    )
+    ahead = 0
+    if tile.stride > 1 and machine.is_in_order:
+        ahead = tile.pixels
+    elif tile.stride > 1 and tile.taps > (7 if machine.is_fused else 5):
+        ahead = tile.taps
+    spare = 0 if machine.is_memory_operand else 1 if machine.is_fused else 2
+    used = (tile.pixels + min(tile.taps, pixels) + 1) * tile.vecs + ahead + spare
+    if tile.rows > 1 and (tile.taps * tile.stride > 6 or tile.taps in (2, 4)):
+        return False
+    if tile.taps > 5 and tile.pixels < 7 and not tile.whole:
+        return False
+    if tile.vecs > 1 and machine.is_in_order:  # where neighbours are loaded in pairs
+        return False
+    return used <= machine.registers and tile.pixels * tile.vecs <= machine.registers - 4
 
 
 def fits(problem: Problem, tile: TileShape) -> bool:
     """Whether it lies within the output, and only the first of a row hangs over the left edge of the image, only the last over the
     right."""
-    if tile.rows > problem.out_height or tile.cols > problem.out_width or tile.width > problem.channels:
+    if tile.rows > least_outputs(problem, 0) or tile.cols > least_outputs(problem, 1) or tile.width > problem.channels:
         return False
-    last = problem.out_width - tile.cols
-    before_last = (last - 1) // tile.cols * tile.cols
-    at_left = tile.left <= min(tile.cols, last) * tile.stride
-    return tile.whole or (last > 0 and at_left and before_last * tile.stride + tile.window_cols - tile.left <= problem.width)
+    for outputs, left, end in phases_of_columns(problem) if not tile.whole else ():
+        intervals = -(-outputs // tile.cols) - 1
+        if intervals == 0:
+            return False
+        second, before_last = (tile_number * (outputs - tile.cols) // intervals for tile_number in (1, intervals - 1))
+        if second * tile.stride < left or before_last * tile.stride + tile.window_cols > end:
+            return False
+    return True
 
 
 def blockings(problem: Problem, shape: TileShape) -> Iterator[Blocking]:
-    for rows in sorted({shape.rows, 4 * shape.rows, problem.out_height}):
+    most_rows = most_outputs(problem, 0)
+    for rows in sorted({shape.rows, 4 * shape.rows, most_rows}):
         for channels in sorted({min(problem.channels, blocks * shape.width) for blocks in (1, 4)} | {problem.channels}):
-            if rows <= problem.out_height:
+            if rows <= most_rows:
                 yield Blocking(rows, channels)
 
 
 WAYS, WAY_BYTES = 8, 4 << 10  # of the first cache
 CROWDED = 4.0  # loads of pixels that share its sets, and fetch each other's neighbours in vain; half of it for several vectors
 WIDE_TAPS, WIDE_VECS = 7, 8  # under wider filters blocks of channels, whose taps stay in a cache
-BULKY = 1.3  # more than 8 pixels, where the image comes from memory
+FEW = 7  # pixels of a tile that cores which issue in order should not go below: loads are waited for
+PASSED = 1.1  # cores where all that is loaded passes through registers: several vectors, which leave room for fewer outputs
+BULKY = 1.3  # elsewhere: more than 8 pixels, where the image comes from memory
 
 
 def cost(problem: Problem, shape: TileShape) -> float:
@@ -176,15 +210,15 @@ def cost(problem: Problem, shape: TileShape) -> float:
     row has brought to the first cache. Several rows and vectors cost a little more than one. The coefficients are fitted to times of
     every tile on 52 layers, with vectors of 16 and of 8 lanes."""
     taps_high, taps_wide = problem.kernel
-    window_rows = (shape.rows - 1) * problem.stride[0] + taps_high
+    window_rows = (shape.rows - 1) * grid_stride(problem, 0) + taps_high
     multiply_adds = shape.pixels * shape.vecs * taps_high * taps_wide
     x_loads = taps_high * shape.vecs * shape.rows * shape.window_cols
     loads = x_loads + taps_high * shape.vecs * taps_wide
     fresh = window_rows * shape.cols * shape.stride * shape.vecs
-    apart = WAY_BYTES // math.gcd(WAY_BYTES, 4 * problem.channels)  # pixels of a row that share no sets
+    apart = WAY_BYTES // math.gcd(WAY_BYTES, 4 * problem.channels * problem.dilation[1])  # pixels of a row that share no sets
     is_crowded = window_rows * shape.window_cols + shape.pixels > 1.3 * WAYS * apart
     crowded = CROWDED * x_loads / min(shape.vecs, 2) if is_crowded else 0
-    tiles = -(-problem.out_height // shape.rows) * -(-problem.out_width // shape.cols) * -(-problem.channels // shape.width)
+    tiles = mean_tiles(problem, 0, shape.rows) * mean_tiles(problem, 1, shape.cols) * -(-problem.channels // shape.width)
     several = (0.98 + 0.02 * shape.rows) * (0.97 + 0.03 * shape.vecs)
     return tiles * several * ((multiply_adds + loads) / 2 + 0.7 * fresh + crowded + 4)
 
@@ -193,12 +227,17 @@ def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape,
     is_slow = problem.bytes_moved > 2 * machine.l2_size and math.prod(problem.kernel) <= 9
 
     def factor(shape: TileShape) -> float:
-        return BULKY if is_slow and shape.pixels * shape.stride > 8 else 1
+        if machine.is_memory_operand:
+            return BULKY if is_slow and shape.pixels * shape.stride > 8 else 1
+        return PASSED if shape.vecs > 1 else 1
 
-    shape = min(shapes(problem, machine), key=lambda shape: cost(problem, shape) * factor(shape))
-    rows, channels = problem.out_height, problem.channels
+    found = list(shapes(problem, machine))
+    if machine.is_in_order:
+        found = [shape for shape in found if shape.pixels >= FEW] or found
+    shape = min(found, key=lambda shape: cost(problem, shape) * factor(shape))
+    rows, channels = most_outputs(problem, 0), problem.channels
     if threads > 1:
-        rows = max(shape.rows, rows // (4 * threads))
+        rows = max(shape.rows, rows // max(1, 4 * threads // phases(problem, 0)))
     if problem.kernel[1] > WIDE_TAPS:
         channels = min(channels, WIDE_VECS * shape.lanes)
     return shape, Blocking(rows, channels)
@@ -206,27 +245,10 @@ def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape,
 
 def bind(plan: Plan, layout: Layout) -> tuple[dict[str, int], int]:
     p = plan.problem
-    row_blocks = count_blocks(p.out_height, plan.shape.rows, plan.blocking.rows)
+    row_blocks = count_blocks(least_outputs(p, 0), plan.shape.rows, plan.blocking.rows)
     channel_blocks = count_blocks(p.channels, plan.shape.width, plan.blocking.channels)
-    fields = epilogue_fields(plan, layout) | {
-        "height": p.height,
-        "rows": p.out_height,
-        "cols": p.out_width,
-        "channels": p.channels,
-        "top": p.padding[0][0],
-        "left": p.padding[1][0],
-        "kernel_rows": p.kernel[0],
-        "stride_row": p.stride[0],
-        "dilation_row": p.dilation[0],
-        "x_image": layout.x[0],
-        "x_row": layout.x[1],
-        "x_col": layout.x[2],
-        "weight_row": layout.weight[0],
-        "weight_col": layout.weight[1],
-        "row_blocks": row_blocks,
-        "channel_blocks": channel_blocks,
-    }
-    return fields, p.batch * row_blocks * channel_blocks
+    fields = phase_fields(plan, layout) | {"row_blocks": row_blocks, "channel_blocks": channel_blocks}
+    return fields, p.batch * phases(p, 0) * row_blocks * channel_blocks
 
 
 def turns(shape: TileShape) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Images of few columns: tiles as wide as a row of outputs, and rows that regular convolutions copy with zeros at both ends."""
+"""Rows of few columns: tiles that know the edges of the image, and rows that regular convolutions copy with zeros at both ends."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from test_machine_code import check_compiled
 from tiles import tile_id
 
 import fastdw
-from fastdw.kernels import conv, depthwise
+from fastdw.kernels import conv, depthwise_rows
 from fastdw.kernels.spec import KernelSpec
 from fastdw.machine import host
 from fastdw.problem import CONV, DEPTHWISE, Problem
@@ -31,7 +31,17 @@ DEPTHWISE_CONVOLUTIONS = [
     ((3, 3, 33), (3, 3), {}),
     ((4, 6, 40), (5, 5), {}),
     ((7, 10, 35), (3, 3), {"stride": 2}),
-    ((7, 10, 32), (3, 3), {"dilation": 2}),
+    ((7, 10, 32), (3, 3), {"dilation": (3, 1)}),
+    ((14, 14, 40), (31, 31), {}),
+    ((7, 7, 16), (13, 13), {"stride": (2, 1)}),
+    ((9, 1, 20), (3, 1), {"padding": "valid"}),
+    ((2, 2, 19), (2, 2), {"padding": ((3, 0), (5, 0))}),  # the first tile lies beside the image altogether
+    ((2, 2, 19), (2, 2), {"padding": ((0, 9), (0, 11)), "stride": 2}),
+    ((5, 14, 17), (1, 7), {"padding": ((2, 2), (9, 9))}),
+    ((8, 15, 24), (5, 5), {"dilation": (2, 1), "padding": ((4, 4), (2, 2))}),
+    ((9, 28, 21), (3, 3), {}),
+    ((9, 33, 16), (3, 3), {"stride": 2}),
+    ((5, 57, 8), (4, 9), {"padding": ((1, 2), (0, 8))}),
 ]
 
 
@@ -62,14 +72,13 @@ def test_depthwise_convolutions_have_the_stated_bits(image, kernel, keywords):
 
 def tiles_of_narrow_images() -> list[tuple[KernelSpec, TileShape]]:
     found = []
-    for width in (3, 5, 6):
-        problems = {
-            conv.SPEC: Problem(CONV, 1, 9, width, 1, 64, (3, 3), padding=((1, 1), (1, 1))),
-            depthwise.SPEC: Problem(DEPTHWISE, 1, 9, width, 64, 64, (3, 3), padding=((1, 1), (1, 1))),
-        }
-        for spec, problem in problems.items():
-            found += [(spec, tile) for tile in spec.shapes(problem, host()) if tile.pixels == width]
-    assert {spec.name for spec, _ in found} == {"conv", "depthwise"}
+    for width in (1, 3, 5, 6, 10, 12, 14):
+        regular = Problem(CONV, 1, 9, width, 1, 64, (3, 3), padding=((1, 1), (1, 1)))
+        found += [(conv.SPEC, tile) for tile in conv.SPEC.shapes(regular, host()) if tile.pixels == width in (3, 5, 6)]
+        for taps in (3, 5, 9):
+            alone = Problem(DEPTHWISE, 1, 9, width, 64, 64, (3, taps), padding=((1, 1), (taps // 2, taps // 2)))
+            found += [(depthwise_rows.SPEC, tile) for tile in depthwise_rows.SPEC.shapes(alone, host()) if tile.whole]
+    assert {spec.name for spec, _ in found} == {"conv", "depthwise_rows"}
     return found
 
 
