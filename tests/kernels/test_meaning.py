@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import stated_order
-from tiles import VARIATIONS, Case, make_case, tile_id, tiles_of
+from tiles import VARIATIONS, Case, NotServed, make_case, tile_id, tiles_of
 
 from fastdw.call import Call
 from fastdw.kernels.spec import KernelSpec, registry
@@ -44,7 +44,10 @@ def run_in_python(call: Call, case: Case, out: np.ndarray) -> None:
 def test_python_and_compiled_code_give_the_same_bits(spec, tile, variation):
     case = make_case(spec, tile, "one less", variation, batch=1)
     compiled, meant = np.zeros(case.out_shape, np.float32), np.zeros(case.out_shape, np.float32)
-    call = case.bind(compiled)
+    try:
+        call = case.bind(compiled)
+    except NotServed:
+        pytest.skip("another kernel serves a problem of this size")
     call(*case.arrays(), compiled)
     run_in_python(call, case, meant)
     stated_order.check_bits(compiled, meant, str(case))

@@ -202,13 +202,14 @@ KNOWS_EDGES = {"depthwise_rows"}  # kernels whose tiles are made for a padding
 
 def columns_that_fit(spec: KernelSpec, tile: TileShape, columns: Window, wanted: int, channels: int) -> tuple[Pair, int, int]:
     """The padding of columns, those of the output, as many as wanted or the next that the tile is offered for, and of the image."""
-    least = tile.cols if tile.whole else max(wanted, tile.cols + 1)
-    for cols in range(least, least + 2 * tile.cols):
-        width = (cols - 1) * tile.stride + tile.taps - tile.left - tile.right
-        problem = roomy(spec.kind, channels, columns._replace(cols=width))
-        problem = replace(problem, padding=((0, 0), (tile.left, tile.right)))
-        if offers(spec, problem, tile):
-            return (tile.left, tile.right), cols, width
+    sides = (tile.left, tile.right) if columns.dilation == 1 else columns.padding
+    apart = columns_apart(columns)
+    least = tile.cols * apart if tile.whole else max(wanted, (tile.cols + 1) * apart)
+    for cols in range(least, least + 2 * tile.cols * apart):
+        width = (cols - 1) * columns.stride + span(columns.taps, columns.dilation) - sum(sides)
+        problem = replace(roomy(spec.kind, channels, columns._replace(cols=99)), width=width)
+        if offers(spec, replace(problem, padding=((0, 0), sides)), tile):
+            return sides, cols, width
     raise AssertionError(f"no image of about {least} columns is served by {tile}")
 
 

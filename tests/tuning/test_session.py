@@ -177,7 +177,7 @@ def test_no_budget_measures_nothing_and_writes_nothing(path):
 
 def test_an_interruption_keeps_what_is_done_and_resume_goes_on(path):
     worker = FakeWorker()
-    worker.interrupt_at = 120
+    worker.interrupt_at = 60
     report = session(path, worker=worker).run(asked(), "net", "net")
     assert report.interrupted
     done = {row.problem.key for row in report.rows if row.entry}
