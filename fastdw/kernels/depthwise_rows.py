@@ -1,4 +1,4 @@
-"""Depthwise convolution along rows: tiles of one row, which know which of their taps fall beside the image.
+"""Depthwise convolution along rows: tiles that know which of their taps fall beside the image.
 
 A tile is `cols` neighbouring outputs of a row. For each filter row the pixels under it are loaded once and multiplied with the taps
 of the outputs that read them, as many in a row as registers hold:
@@ -7,6 +7,9 @@ of the outputs that read them, as many in a row as registers hold:
 
 How far the first tile of a row hangs over the image, and the last, is known to the compiler, and so is whether they are one and the
 same. So no multiply-add is wasted on padding, however much wider than the image a filter is, and no pixel is selected.
+
+With a multiplier each channel is repeated as it is loaded: see multipliers.py. Dilation splits the outputs into phases, each a
+convolution without dilation: see phases.py.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from dataclasses import replace
 from fastdw.jit import Inlined, Task
 from fastdw.kernels.blocks import block_start, count_blocks
 from fastdw.kernels.epilogue import EPILOGUE, finish
+from fastdw.kernels.multipliers import expansion
 from fastdw.kernels.phases import (
     PHASES,
     grid_before,
@@ -30,7 +34,7 @@ from fastdw.kernels.phases import (
     phase_outputs,
     phases,
 )
-from fastdw.kernels.spec import Blocking, KernelSpec, Layout, Plan, lanes_for
+from fastdw.kernels.spec import Blocking, KernelSpec, Layout, Plan
 from fastdw.machine import Machine
 from fastdw.problem import DEPTHWISE, Problem
 from fastdw.tile import Context, TileShape, load_row, one_row, slide_row, view, without_left, without_right, zeros
@@ -77,7 +81,7 @@ def compute_rows(shape, c, image, row_phase, row, top, height, begin, end):
             residual_tile = residual_image + row * c.residual_row + col * c.residual_col
             for tile_n in range(begin, end, shape.width):
                 n = min(tile_n, end - shape.width)
-                x, weight, bias = x_tile + 4 * n, weight_row + 4 * n, c.bias + n * c.bias_channel
+                x, weight, bias = x_tile + 4 * (n // shape.expand), weight_row + 4 * n, c.bias + n * c.bias_channel
                 residual, out = residual_tile + 4 * n, out_tile + 4 * n
                 compute_along(shape, c, tile == 0, tile == tiles - 1, taps, x, weight, bias, residual, out)
 
@@ -109,8 +113,6 @@ def depthwise_rows(shape, context, index):
 
 
 def refuses(problem: Problem, machine: Machine) -> str | None:
-    if problem.multiplier != 1:
-        return f"multiplier {problem.multiplier}"
     if not any(shapes(problem, machine)):
         window = f"{problem.kernel[1]} filter columns, stride {problem.stride[1]}, dilation {problem.dilation[1]}"
         return f"rows of {problem.out_width} outputs with {window}"
@@ -128,18 +130,24 @@ def shapes(problem: Problem, machine: Machine) -> Iterator[TileShape]:
 
     With dilation a row is one of a phase, and all phases hang over the image alike.
     """
-    taps, stride, lanes = problem.kernel[1], grid_stride(problem, 1), lanes_for(problem.channels, machine)
+    taps, stride = problem.kernel[1], grid_stride(problem, 1)
+    expand, lanes, unit, _ = expansion(problem, machine)
     rows_of_phases = phases_of_columns(problem)
     edges = {(left, max(0, (outputs - 1) * stride + taps - end)) for outputs, left, end in rows_of_phases}
-    if problem.multiplier != 1 or stride > MAX_STRIDE or len(edges) > 1:
+    if stride > MAX_STRIDE or len(edges) > 1 or (expand != 1 and not repeats(problem, machine, expand)):
         return
     (left, right), widths = edges.pop(), {outputs for outputs, _, _ in rows_of_phases}
     width = max(widths)
     whole = ((1, width, 1), (1, width, 2)) if len(widths) == 1 and width <= MOST_COLS else ()
     for rows, cols, vecs in dict.fromkeys((*whole, *TILES)):
-        tile = TileShape(rows, cols, vecs, lanes, taps, stride, left=left, right=right, whole=widths == {cols})
+        tile = TileShape(rows, cols, vecs * unit, lanes, taps, stride, expand=expand, left=left, right=right, whole=widths == {cols})
         if fits(problem, tile) and is_held(tile, machine):
             yield tile
+
+
+def repeats(problem: Problem, machine: Machine, expand: int) -> bool:
+    """Whether channels are repeated as they are loaded: else strips serve, as where permutations take turns with multiply-adds."""
+    return expand > 1 and problem.kernel[1] <= 5 and machine.registers >= 32 and machine.is_memory_operand
 
 
 def phases_of_columns(problem: Problem) -> set[tuple[int, int, int]]:
@@ -164,6 +172,7 @@ def is_held(tile: TileShape, machine: Machine) -> bool:
     elif tile.stride > 1 and tile.taps > (7 if machine.is_fused else 5):
         ahead = tile.taps
     spare = 0 if machine.is_memory_operand else 1 if machine.is_fused else 2
+    spare += tile.vecs if tile.expand > 1 else 0
     used = (tile.pixels + min(tile.taps, pixels) + 1) * tile.vecs + ahead + spare
     if tile.rows > 1 and (tile.taps * tile.stride > 6 or tile.taps in (2, 4)):
         return False
@@ -177,7 +186,7 @@ def is_held(tile: TileShape, machine: Machine) -> bool:
 def fits(problem: Problem, tile: TileShape) -> bool:
     """Whether it lies within the output, and only the first of a row hangs over the left edge of the image, only the last over the
     right."""
-    if tile.rows > least_outputs(problem, 0) or tile.cols > least_outputs(problem, 1) or tile.width > problem.channels:
+    if tile.rows > least_outputs(problem, 0) or tile.cols > least_outputs(problem, 1) or tile.width > problem.out_channels:
         return False
     for outputs, left, end in phases_of_columns(problem) if not tile.whole else ():
         intervals = -(-outputs // tile.cols) - 1
@@ -192,7 +201,7 @@ def fits(problem: Problem, tile: TileShape) -> bool:
 def blockings(problem: Problem, shape: TileShape) -> Iterator[Blocking]:
     most_rows = most_outputs(problem, 0)
     for rows in sorted({shape.rows, 4 * shape.rows, most_rows}):
-        for channels in sorted({min(problem.channels, blocks * shape.width) for blocks in (1, 4)} | {problem.channels}):
+        for channels in sorted({min(problem.out_channels, blocks * shape.width) for blocks in (1, 4)} | {problem.out_channels}):
             if rows <= most_rows:
                 yield Blocking(rows, channels)
 
@@ -202,7 +211,7 @@ CROWDED = 4.0  # loads of pixels that share its sets, and fetch each other's nei
 WIDE_TAPS, WIDE_VECS = 7, 8  # under wider filters blocks of channels, whose taps stay in a cache
 FEW = 7  # pixels of a tile that cores which issue in order should not go below: loads are waited for
 PASSED = 1.1  # cores where all that is loaded passes through registers: several vectors, which leave room for fewer outputs
-BULKY = 1.3  # elsewhere: more than 8 pixels, where the image comes from memory
+BULKY = 1.3  # elsewhere: more than 8 pixels, where the image comes from memory or a multiplier makes many outputs
 
 
 def cost(problem: Problem, shape: TileShape) -> float:
@@ -214,11 +223,11 @@ def cost(problem: Problem, shape: TileShape) -> float:
     multiply_adds = shape.pixels * shape.vecs * taps_high * taps_wide
     x_loads = taps_high * shape.vecs * shape.rows * shape.window_cols
     loads = x_loads + taps_high * shape.vecs * taps_wide
-    fresh = window_rows * shape.cols * shape.stride * shape.vecs
+    fresh = window_rows * shape.cols * shape.stride * shape.vecs / shape.expand
     apart = WAY_BYTES // math.gcd(WAY_BYTES, 4 * problem.channels * problem.dilation[1])  # pixels of a row that share no sets
-    is_crowded = window_rows * shape.window_cols + shape.pixels > 1.3 * WAYS * apart
+    is_crowded = shape.expand == 1 and window_rows * shape.window_cols + shape.pixels > 1.3 * WAYS * apart
     crowded = CROWDED * x_loads / min(shape.vecs, 2) if is_crowded else 0
-    tiles = mean_tiles(problem, 0, shape.rows) * mean_tiles(problem, 1, shape.cols) * -(-problem.channels // shape.width)
+    tiles = mean_tiles(problem, 0, shape.rows) * mean_tiles(problem, 1, shape.cols) * -(-problem.out_channels // shape.width)
     several = (0.98 + 0.02 * shape.rows) * (0.97 + 0.03 * shape.vecs)
     return tiles * several * ((multiply_adds + loads) / 2 + 0.7 * fresh + crowded + 4)
 
@@ -228,14 +237,14 @@ def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape,
 
     def factor(shape: TileShape) -> float:
         if machine.is_memory_operand:
-            return BULKY if is_slow and shape.pixels * shape.stride > 8 else 1
+            return BULKY if (is_slow or shape.expand > 1) and shape.pixels * shape.stride > 8 else 1
         return PASSED if shape.vecs > 1 else 1
 
     found = list(shapes(problem, machine))
     if machine.is_in_order:
         found = [shape for shape in found if shape.pixels >= FEW] or found
     shape = min(found, key=lambda shape: cost(problem, shape) * factor(shape))
-    rows, channels = most_outputs(problem, 0), problem.channels
+    rows, channels = most_outputs(problem, 0), problem.out_channels
     if threads > 1:
         rows = max(shape.rows, rows // max(1, 4 * threads // phases(problem, 0)))
     if problem.kernel[1] > WIDE_TAPS:
@@ -246,7 +255,7 @@ def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape,
 def bind(plan: Plan, layout: Layout) -> tuple[dict[str, int], int]:
     p = plan.problem
     row_blocks = count_blocks(least_outputs(p, 0), plan.shape.rows, plan.blocking.rows)
-    channel_blocks = count_blocks(p.channels, plan.shape.width, plan.blocking.channels)
+    channel_blocks = count_blocks(p.out_channels, plan.shape.width, plan.blocking.channels)
     fields = phase_fields(plan, layout) | {"row_blocks": row_blocks, "channel_blocks": channel_blocks}
     return fields, p.batch * phases(p, 0) * row_blocks * channel_blocks
 

@@ -211,7 +211,7 @@ def slide_fma(shape, acc, x, taps) -> Lowering:
 @lowering
 def slide_row(shape, acc, address, row_step, col_step, weight, tap_step) -> Lowering:
     """Pixel after pixel with the taps in registers, or tap after tap with the pixels there, whichever are fewer."""
-    fields, row = shape.fields, tile_type(shape, 1, 1)
+    fields, row, expand = shape.fields, tile_type(shape, 1, 1), shape.fields["expand"]
     n_taps, stride, window_cols = fields["taps"], fields["stride"], (fields["cols"] - 1) * fields["stride"] + fields["taps"]
     inside = range(fields["left"], window_cols - fields["right"])
     by_pixel = n_taps <= len(inside)
@@ -223,7 +223,7 @@ def slide_row(shape, acc, address, row_step, col_step, weight, tap_step) -> Lowe
         @cache
         def pixel(i, p):
             offset = builder.add(builder.mul(row_step, I64(i)), builder.mul(col_step, I64(p)))
-            return pixel_vectors(builder, row, 1, address, offset)
+            return pixel_vectors(builder, row, expand, address, offset)
 
         @cache
         def tap(s):

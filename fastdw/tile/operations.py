@@ -208,7 +208,7 @@ def slide_fma(shape: TileShape, acc: Tile, x: Tile, taps: Tile) -> Tile:
 def slide_row(shape: TileShape, acc: Tile, address: int, row_step: int, col_step: int, weight: int, tap_step: int) -> Tile:
     """acc[i, j] += x[i, j*stride + s] * taps[s] for s = 0, 1, ..., where left <= j*stride + s < window_cols - right
 
-    x[i, p] is the pixel at address + i*row_step + p*col_step; those beside the image are not read. taps[s] is the row at
+    x[i, p] is load_pixel at address + i*row_step + p*col_step; pixels beside the image are not read. taps[s] is the row at
     weight + s*tap_step.
     """
     acc, taps = acc.copy(), load_taps(shape, weight, tap_step)
