@@ -121,6 +121,7 @@ def refuses(problem: Problem, machine: Machine) -> str | None:
 
 # rows, columns and vectors of the tiles
 TILES = ((2, 7, 1), (2, 4, 1), (2, 2, 4), (2, 2, 2), (1, 7, 1), (1, 7, 2), (1, 14, 1), (1, 4, 2), (1, 4, 1))
+APART = ((1, 4, 4), (1, 2, 4))  # others where pixels of a row lie apart
 MOST_COLS = 14  # of an image whose rows are a tile
 MAX_STRIDE = 2
 
@@ -139,7 +140,7 @@ def shapes(problem: Problem, machine: Machine) -> Iterator[TileShape]:
     (left, right), widths = edges.pop(), {outputs for outputs, _, _ in rows_of_phases}
     width = max(widths)
     whole = ((1, width, 1), (1, width, 2)) if len(widths) == 1 and width <= MOST_COLS else ()
-    for rows, cols, vecs in dict.fromkeys((*whole, *TILES)):
+    for rows, cols, vecs in dict.fromkeys((*whole, *TILES, *(APART if problem.dilation[1] > 1 else ()))):
         tile = TileShape(rows, cols, vecs * unit, lanes, taps, stride, expand=expand, left=left, right=right, whole=widths == {cols})
         if fits(problem, tile) and is_held(tile, machine):
             yield tile
@@ -207,7 +208,7 @@ def blockings(problem: Problem, shape: TileShape) -> Iterator[Blocking]:
 
 
 WAYS, WAY_BYTES = 8, 4 << 10  # of the first cache
-CROWDED = 4.0  # loads of pixels that share its sets, and fetch each other's neighbours in vain; half of it for several vectors
+CROWDED = 4.0  # loads of pixels that share its sets, and fetch each other's neighbours in vain; less for several vectors
 WIDE_TAPS, WIDE_VECS = 7, 8  # under wider filters blocks of channels, whose taps stay in a cache
 FEW = 7  # pixels of a tile that cores which issue in order should not go below: loads are waited for
 PASSED = 1.1  # cores where all that is loaded passes through registers: several vectors, which leave room for fewer outputs
@@ -226,9 +227,10 @@ def cost(problem: Problem, shape: TileShape) -> float:
     fresh = window_rows * shape.cols * shape.stride * shape.vecs / shape.expand
     apart = WAY_BYTES // math.gcd(WAY_BYTES, 4 * problem.channels * problem.dilation[1])  # pixels of a row that share no sets
     is_crowded = shape.expand == 1 and window_rows * shape.window_cols + shape.pixels > 1.3 * WAYS * apart
-    crowded = CROWDED * x_loads / min(shape.vecs, 2) if is_crowded else 0
+    is_dilated = problem.dilation[1] > 1
+    crowded = CROWDED * x_loads / (shape.vecs if is_dilated else min(shape.vecs, 2)) if is_crowded else 0
     tiles = mean_tiles(problem, 0, shape.rows) * mean_tiles(problem, 1, shape.cols) * -(-problem.out_channels // shape.width)
-    several = (0.98 + 0.02 * shape.rows) * (0.97 + 0.03 * shape.vecs)
+    several = (0.98 + 0.02 * shape.rows) * (1 if is_dilated else 0.97 + 0.03 * shape.vecs)
     return tiles * several * ((multiply_adds + loads) / 2 + 0.7 * fresh + crowded + 4)
 
 
