@@ -122,7 +122,7 @@ def refuses(problem: Problem, machine: Machine) -> str | None:
 # rows, columns and vectors of the tiles
 TILES = ((2, 7, 1), (2, 4, 1), (2, 2, 4), (2, 2, 2), (1, 7, 1), (1, 7, 2), (1, 14, 1), (1, 4, 2), (1, 4, 1))
 APART = ((1, 4, 4), (1, 2, 4))  # others where pixels of a row lie apart
-MOST_COLS = 14  # of an image whose rows are a tile
+WHOLE = (3, 5, 6, 7, 10, 12, 14)  # columns of images whose rows are a tile: a finite set, since each compiles
 MAX_STRIDE = 2
 
 
@@ -138,12 +138,24 @@ def shapes(problem: Problem, machine: Machine) -> Iterator[TileShape]:
     if stride > MAX_STRIDE or len(edges) > 1 or (expand != 1 and not repeats(problem, machine, expand)):
         return
     (left, right), widths = edges.pop(), {outputs for outputs, _, _ in rows_of_phases}
+    if not is_usual(left, right, taps):
+        return
     width = max(widths)
-    whole = ((1, width, 1), (1, width, 2)) if len(widths) == 1 and width <= MOST_COLS else ()
+    is_narrow = len(widths) == 1 and width in WHOLE and (left, right) != (0, 0)
+    whole = ((1, width, 1), (1, width, 2)) if is_narrow else ()
     for rows, cols, vecs in dict.fromkeys((*whole, *TILES, *(APART if problem.dilation[1] > 1 else ()))):
-        tile = TileShape(rows, cols, vecs * unit, lanes, taps, stride, expand=expand, left=left, right=right, whole=widths == {cols})
+        tile = TileShape(
+            rows, cols, vecs * unit, lanes, taps, stride, expand=expand, left=left, right=right, whole=is_narrow and cols == width
+        )
         if fits(problem, tile) and is_held(tile, machine):
             yield tile
+
+
+def is_usual(left: int, right: int, taps: int) -> bool:
+    """No padding, as much as the filter takes on both sides, or all of it before the row: other edges are not worth compiling for."""
+    reach = taps - 1
+    around = left + right >= reach - 1 and max(left, right) <= (reach + 1) // 2
+    return around or (left, right) in ((0, 0), (reach, 0))
 
 
 def repeats(problem: Problem, machine: Machine, expand: int) -> bool:
