@@ -43,25 +43,13 @@ CONTEXT = Context(*EPILOGUE, *PHASES, "row_blocks", "channel_blocks")
 
 
 @Inlined
-def compute(shape, c, taps, x, weight, bias, residual, out):
+def sums(shape, c, taps, x, weight):
     acc = zeros(shape)
     for _ in range(taps):
         acc = slide_row(shape, acc, x, c.grid_stride_row * c.grid_row, c.grid_col, weight, c.weight_col)
         x += c.grid_row
         weight += c.weight_row
-    finish(shape, acc, load_row(shape, bias, shape.last_vec), c, shape.last_vec, residual, out)
-
-
-@Inlined
-def compute_along(shape, c, is_first, is_last, taps, x, weight, bias, residual, out):
-    if shape.whole:
-        compute(shape, c, taps, x, weight, bias, residual, out)
-    elif is_first:
-        compute(without_right(shape), c, taps, x, weight, bias, residual, out)
-    elif is_last:
-        compute(without_left(shape), c, taps, x, weight, bias, residual, out)
-    else:
-        compute(without_left(without_right(shape)), c, taps, x, weight, bias, residual, out)
+    return acc
 
 
 @Inlined
@@ -81,9 +69,17 @@ def compute_rows(shape, c, image, row_phase, row, top, height, begin, end):
             residual_tile = residual_image + row * c.residual_row + col * c.residual_col
             for tile_n in range(begin, end, shape.width):
                 n = min(tile_n, end - shape.width)
-                x, weight, bias = x_tile + 4 * (n // shape.expand), weight_row + 4 * n, c.bias + n * c.bias_channel
-                residual, out = residual_tile + 4 * n, out_tile + 4 * n
-                compute_along(shape, c, tile == 0, tile == tiles - 1, taps, x, weight, bias, residual, out)
+                x, weight = x_tile + 4 * (n // shape.expand), weight_row + 4 * n
+                if shape.whole:
+                    acc = sums(shape, c, taps, x, weight)
+                elif tile == 0:
+                    acc = sums(without_right(shape), c, taps, x, weight)
+                elif tile == tiles - 1:
+                    acc = sums(without_left(shape), c, taps, x, weight)
+                else:
+                    acc = sums(without_left(without_right(shape)), c, taps, x, weight)
+                bias = load_row(shape, c.bias + n * c.bias_channel, shape.last_vec)
+                finish(shape, acc, bias, c, shape.last_vec, residual_tile + 4 * n, out_tile + 4 * n)
 
 
 @Task
