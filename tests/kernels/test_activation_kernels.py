@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from test_machine_code import check_compiled
 from test_registry import inside_a_line, inside_rows, run_and_check
-from tiles import VARIATIONS, make_case, tile_id, tiles_of
+from tiles import VARIATIONS, case_of_its_own, tile_id, tiles_of
 
 from fastdw.kernels.spec import KernelSpec, registry
 from fastdw.machine import host
@@ -32,7 +32,7 @@ def kernels_with_functions() -> list[tuple[KernelSpec, TileShape, str]]:
 @pytest.mark.parametrize(("spec", "tile", "name"), kernels_with_functions(), ids=tile_id)
 def test_tile_with_function(spec, tile, name):
     variation = replace(VARIATIONS[1], activation=Activation(name))
-    case = make_case(spec, tile, "one less", variation, batch=1)
+    case = case_of_its_own(spec, tile, variation)
     call = case.bind(np.empty(case.out_shape, np.float32))
     assert call.plan.compiled_shape == replace(tile, activation=name)
     assert name in call.plan.id

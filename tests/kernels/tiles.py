@@ -340,6 +340,18 @@ def make_case(spec: KernelSpec, tile: TileShape, size: str, variation: Variation
     return Case(size, spec, tile, x, weight, bias, residual, out_shape, window, variation.activation)
 
 
+def case_of_its_own(spec: KernelSpec, tile: TileShape, variation: Variation) -> Case:
+    """One image, of a size that the kernel does not leave to another: where possible less than twice the tile."""
+    for size in ("one less", "tails", "multiples", "equal"):
+        case = make_case(spec, tile, size, variation, batch=1)
+        try:
+            case.bind(np.empty(case.out_shape, np.float32))
+        except NotServed:
+            continue
+        return case
+    raise NotServed
+
+
 def cases(spec: KernelSpec, tile: TileShape) -> Iterator[Case]:
     """The tile at every size, each with one of the variations."""
     first = zlib.crc32(str(tile).encode())
