@@ -145,7 +145,7 @@ def test_a_layer_shows_what_it_is():
     assert str(layer.x_shape) in repr(layer)
     assert str(layer.out_shape) in repr(layer)
     assert layer.plan.id in repr(layer)
-    assert [plan.kernel for plan in prepared("separable").plans] == ["depthwise", "pointwise"]
+    assert [plan.kernel for plan in prepared("separable").plans] == ["depthwise_rows", "pointwise"]
 
 
 # ---- memory ----

@@ -385,7 +385,7 @@ def test_compiled_operation(name, shape):
         context = FULL_CONTEXT if name == "view" else CONTEXT
         given = {f"field{i}": i + variant for i in range(59)} if name == "view" else fields(steps, variant)
         template = context.pack(given)
-        inputs = [values(rng, 4000) for _ in range(4)]
+        inputs = [values(rng, 6000) for _ in range(4)]
         meant, compiled = (np.full(6000, -7, np.float32) for _ in range(2))
         run(template, inputs, meant, lambda address: TASKS[name](shape, address, 0))
         run(template, inputs, compiled, lambda address: call_machine_code(TASKS[name], shape, address))
