@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from bench import mca
 from bench.assembly import Code
 from bench.cross import CORES, Core, compile_for
-from fastdw.kernels.spec import KernelSpec, registry
+from fastdw.kernels.spec import MIN_LANES, KernelSpec, registry
 from fastdw.planner import candidates
 from fastdw.problem import CONV, DEPTHWISE, POINTWISE, POOL, Problem
 from fastdw.tile import TileShape
@@ -86,9 +86,10 @@ def default_tiles(core: Core) -> list[tuple[KernelSpec, TileShape]]:
 
 
 def every_tile(core: Core) -> list[tuple[KernelSpec, TileShape]]:
-    """That some kernel offers for one of the layers."""
-    offered = [(spec, tile) for layer in LAYERS for spec in candidates(layer, core.machine)[0] for tile in spec.shapes(layer, core.machine)]
-    return sorted(dict.fromkeys(pair for pair in offered if not pair[0].is_reference), key=lambda pair: pair[0].name)
+    """That some kernel offers for one of the layers, of whole vectors."""
+    tiles = [(spec, tile) for layer in LAYERS for spec in candidates(layer, core.machine)[0] for tile in spec.shapes(layer, core.machine)]
+    offered = [(spec, tile) for spec, tile in tiles if not spec.is_reference and tile.lanes >= MIN_LANES]
+    return sorted(dict.fromkeys(offered), key=lambda pair: pair[0].name)
 
 
 def judge(core: Core, spec: KernelSpec, tile: TileShape) -> Report:
@@ -134,7 +135,7 @@ def main() -> None:
     except mca.Missing as missing:
         print(f"cycles are left out: {missing}")
     edge, between = ("| ", " | ") if given.markdown else ("", "  ")
-    widths = (11, 13, 22, 4, 5, 6, 6, 12, 20)
+    widths = (11, 14, 22, 4, 5, 6, 6, 12, 20)
 
     def line(cells: tuple[str, ...]) -> str:
         return edge + between.join(f"{cell:{width}}" for cell, width in zip(cells, widths, strict=True)) + edge[::-1]

@@ -16,27 +16,31 @@ through a pointer select, so nothing is read outside and nothing is padded.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from fastdw.jit import Task
 from fastdw.kernels import depthwise_rows
-from fastdw.kernels.blocks import block_start, count_blocks
 from fastdw.kernels.epilogue import EPILOGUE, finish
 from fastdw.kernels.multipliers import expansion
 from fastdw.kernels.phases import (
+    BLOCKS,
     PHASES,
-    grid_before,
+    block_fields,
+    default_blocking,
     grid_stride,
+    image_cols,
+    image_rows,
     least_outputs,
     mean_tiles,
     most_outputs,
     phase_addresses,
-    phase_fields,
     phase_outputs,
-    phases,
+    task_block,
 )
 from fastdw.kernels.spec import Blocking, KernelSpec, Layout, Plan
 from fastdw.machine import Machine
+from fastdw.packing import ALIGNMENT_BYTES
 from fastdw.problem import DEPTHWISE, Problem
 from fastdw.tile import Context, TileShape, last_taps, load_row, load_taps, load_window, load_window_clipped, slide_fma, view, zeros
 
@@ -47,10 +51,9 @@ MAX_STRIDE = 2
 
 CONTEXT = Context(
     *EPILOGUE,
-    "whole_taps",  # filter columns before the rest
     *PHASES,
-    "row_blocks",
-    "channel_blocks",
+    *BLOCKS,
+    "whole_taps",  # filter columns before the rest
 )
 
 
@@ -59,31 +62,22 @@ def depthwise(shape, context, index):
     c = view(CONTEXT, context)
     rest = last_taps(shape)
     whole_taps = c.whole_taps if shape.rest > 0 else shape.taps  # known to the compiler where one chunk is all
-    channel_block = index % c.channel_blocks
-    index //= c.channel_blocks
-    row_block = index % c.row_blocks
-    index //= c.row_blocks
-    row_phase = index % c.row_phases
-    image = index // c.row_phases
-    rows = phase_outputs(c.rows, row_phase, c.row_phases)
-    top = grid_before(row_phase * c.stride_row - c.top, c.dilation_row)
-    height = grid_before(row_phase * c.stride_row - c.top - c.height, c.dilation_row) - top
-    row_end = block_start(row_block + 1, c.row_blocks, rows, shape.rows)
-    begin = block_start(channel_block, c.channel_blocks, c.channels, shape.width)
-    end = block_start(channel_block + 1, c.channel_blocks, c.channels, shape.width)
+    image, row_phase, row_begin, row_end, begin, end = task_block(shape, c, index)
+    top, bottom = image_rows(c, row_phase)
+    height = bottom - top
     row_step = c.grid_stride_row * c.grid_row
     window_rows = (shape.rows - 1) * c.grid_stride_row + 1
     chunk_cols = (shape.cols - 1) * shape.stride + shape.taps
     window_cols = chunk_cols - shape.taps + whole_taps + shape.rest
-    for tile_row in range(block_start(row_block, c.row_blocks, rows, shape.rows), row_end, shape.rows):
+    for tile_row in range(row_begin, row_end, shape.rows):
         row = min(tile_row, row_end - shape.rows)
         x_row = row * c.grid_stride_row - top
         rows_inside = x_row >= 0 and x_row + c.kernel_rows - 1 + window_rows <= height
         for col_phase in range(c.col_phases):
             x_image, out_image, residual_image = phase_addresses(c, image, row_phase, col_phase)
             cols = phase_outputs(c.cols, col_phase, c.col_phases)
-            left = grid_before(col_phase * c.stride_col - c.left, c.dilation_col)
-            width = grid_before(col_phase * c.stride_col - c.left - c.width, c.dilation_col) - left
+            left, right = image_cols(c, col_phase)
+            width = right - left
             x_image += top * c.grid_row + left * c.grid_col
             for tile_col in range(0, cols, shape.cols):
                 col = min(tile_col, cols - shape.cols)
@@ -148,7 +142,11 @@ TILES = (
     *((1, 4, 4), (1, 2, 4), (1, 1, 4)),
 )
 # what the cost model does not see
-BULKY = 1.1  # more than 8 pixels, or vectors of outputs where images come from memory or columns are strided
+PAIRED = 2.0  # cores that issue in order: several vectors, where neighbours are loaded in pairs
+PASSED = 1.1  # other cores where all that is loaded passes through registers: several vectors, which leave room for fewer outputs
+HALVES = 1.2  # where tiles are small anyway, for want of registers: to read lines of cache in halves; twice in quarters
+LINE = ALIGNMENT_BYTES // 4  # floats of one
+BULKY = 1.1  # elsewhere: more than 8 pixels, or vectors of outputs where images come from memory or columns are strided
 CROWDED = 1.1  # few vectors of pixels that share sets of the first cache
 SEVERAL_ROWS = 1.1  # under wide filters: a row of outputs shares most of a window
 FEW_COLS = 1.2  # where pixels lie apart: several rows of few columns
@@ -250,7 +248,6 @@ def cost(problem: Problem, shape: TileShape) -> float:
 
 
 def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape, Blocking]:
-    """Pixels are written whole: blocks of channels leave gaps in rows of the output, which memory fills slowly."""
     is_dilated, is_wide = max(problem.dilation) > 1, problem.kernel[1] > WIDE_TAPS
     is_crowded = any(4 * channels * problem.dilation[1] % SET_BYTES == 0 for channels in (problem.channels, problem.out_channels))
 
@@ -262,27 +259,23 @@ def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape,
             return (FEW_COLS if shape.rows > 1 and shape.cols < 4 else 1) * (UNEVEN if is_few == is_crowded else 1)
         if is_wide and shape.rows > 1:
             return SEVERAL_ROWS
+        if machine.registers < 32:
+            return HALVES ** max(0, math.log2(LINE / shape.width))
+        if not machine.is_memory_operand:
+            return 1 if shape.vecs == 1 else PAIRED if machine.is_in_order else PASSED
         is_bulky = shape.pixels * (shape.vecs if is_slow else 1) > 8
         return (BULKY if is_bulky else 1) * (CROWDED if is_crowded and is_few else 1)
 
     costs = {shape: cost(problem, shape) * factor(shape) for shape in shapes(problem, machine)}
     tolerance = 1 if is_dilated else TOLERANCE
     shape = next(shape for shape in costs if costs[shape] <= tolerance * min(costs.values()))
-    rows, channels = most_outputs(problem, 0), problem.out_channels
-    if threads > 1:
-        rows = max(shape.rows, rows // max(1, 4 * threads // phases(problem, 0)))
-    if is_wide:  # taps that all pixels of a block share stay in a cache
-        channels = min(channels, WIDE_VECS * shape.lanes)
-    return shape, Blocking(rows, channels)
+    channels = WIDE_VECS * shape.lanes if is_wide else problem.out_channels  # taps that all pixels of a block share stay in a cache
+    return shape, default_blocking(problem, shape, threads, channels)
 
 
 def bind(plan: Plan, layout: Layout) -> tuple[dict[str, int], int]:
-    p, shape = plan.problem, plan.shape
-    row_blocks = count_blocks(least_outputs(p, 0), shape.rows, plan.blocking.rows)
-    channel_blocks = count_blocks(p.out_channels, shape.width, plan.blocking.channels)
-    own = {"whole_taps": p.kernel[1] - shape.rest, "row_blocks": row_blocks, "channel_blocks": channel_blocks}
-    fields = phase_fields(plan, layout) | own
-    return fields, p.batch * phases(p, 0) * row_blocks * channel_blocks
+    fields, tasks = block_fields(plan, layout)
+    return fields | {"whole_taps": plan.problem.kernel[1] - plan.shape.rest}, tasks
 
 
 SPEC = KernelSpec(

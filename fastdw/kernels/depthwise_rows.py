@@ -19,27 +19,36 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from fastdw.jit import Inlined, Task
-from fastdw.kernels.blocks import block_start, count_blocks
 from fastdw.kernels.epilogue import EPILOGUE, finish
 from fastdw.kernels.multipliers import expansion
 from fastdw.kernels.phases import (
+    BLOCKS,
     PHASES,
+    block_fields,
+    default_blocking,
     grid_before,
     grid_stride,
+    image_rows,
     least_outputs,
     mean_tiles,
     most_outputs,
     phase_addresses,
-    phase_fields,
     phase_outputs,
     phases,
+    task_block,
 )
-from fastdw.kernels.spec import Blocking, KernelSpec, Layout, Plan
+from fastdw.kernels.spec import Blocking, KernelSpec
 from fastdw.machine import Machine
 from fastdw.problem import DEPTHWISE, Problem
 from fastdw.tile import Context, TileShape, load_row, one_row, slide_row, view, without_left, without_right, zeros
 
-CONTEXT = Context(*EPILOGUE, *PHASES, "row_blocks", "channel_blocks")
+CONTEXT = Context(*EPILOGUE, *PHASES, *BLOCKS)
+
+
+@Inlined
+def tile_start(tile, tiles, outputs, cols):
+    """The first output of a tile of a row: evenly, so that only the outer two hang over the edges of the image."""
+    return tile * (outputs - cols) // max(1, tiles - 1)
 
 
 @Inlined
@@ -53,17 +62,17 @@ def sums(shape, c, taps, x, weight):
 
 
 @Inlined
-def compute_rows(shape, c, image, row_phase, row, top, height, begin, end):
+def compute_rows(shape, c, image, row_phase, row, top, bottom, begin, end):
     first = row * c.grid_stride_row
     first_tap = min(c.kernel_rows, max(0, top - first))
-    taps = min(c.kernel_rows, max(0, height - first)) - first_tap
+    taps = min(c.kernel_rows, max(0, bottom - first)) - first_tap
     weight_row = c.weight + first_tap * c.weight_row
     for col_phase in range(c.col_phases):
         x_image, out_image, residual_image = phase_addresses(c, image, row_phase, col_phase)
         cols = phase_outputs(c.cols, col_phase, c.col_phases)
         tiles = (cols + shape.cols - 1) // shape.cols
         for tile in range(tiles):
-            col = tile * (cols - shape.cols) // max(1, tiles - 1)  # evenly, so that only the outer two hang over the edges
+            col = tile_start(tile, tiles, cols, shape.cols)
             x_tile = x_image + (first + first_tap) * c.grid_row + col * shape.stride * c.grid_col
             out_tile = out_image + row * c.out_row + col * c.out_col
             residual_tile = residual_image + row * c.residual_row + col * c.residual_col
@@ -85,27 +94,17 @@ def compute_rows(shape, c, image, row_phase, row, top, height, begin, end):
 @Task
 def depthwise_rows(shape, context, index):
     c = view(CONTEXT, context)
-    channel_block = index % c.channel_blocks
-    index //= c.channel_blocks
-    row_block = index % c.row_blocks
-    index //= c.row_blocks
-    row_phase = index % c.row_phases
-    image = index // c.row_phases
-    begin = block_start(channel_block, c.channel_blocks, c.channels, shape.width)
-    end = block_start(channel_block + 1, c.channel_blocks, c.channels, shape.width)
-    rows = phase_outputs(c.rows, row_phase, c.row_phases)
-    top = grid_before(row_phase * c.stride_row - c.top, c.dilation_row)
-    height = grid_before(row_phase * c.stride_row - c.top - c.height, c.dilation_row)
-    row_end = block_start(row_block + 1, c.row_blocks, rows, shape.rows)
-    for tile_row in range(block_start(row_block, c.row_blocks, rows, shape.rows), row_end, shape.rows):
+    image, row_phase, row_begin, row_end, begin, end = task_block(shape, c, index)
+    top, bottom = image_rows(c, row_phase)
+    for tile_row in range(row_begin, row_end, shape.rows):
         row = min(tile_row, row_end - shape.rows)
         first = row * c.grid_stride_row
         window_rows = (shape.rows - 1) * c.grid_stride_row + c.kernel_rows
-        if shape.rows == 1 or (first >= top and first + window_rows <= height):
-            compute_rows(shape, c, image, row_phase, row, top, height, begin, end)
+        if shape.rows == 1 or (first >= top and first + window_rows <= bottom):
+            compute_rows(shape, c, image, row_phase, row, top, bottom, begin, end)
         else:
             for i in range(shape.rows):
-                compute_rows(one_row(shape), c, image, row_phase, row + i, top, height, begin, end)
+                compute_rows(one_row(shape), c, image, row_phase, row + i, top, bottom, begin, end)
 
 
 def refuses(problem: Problem, machine: Machine) -> str | None:
@@ -198,10 +197,10 @@ def fits(problem: Problem, tile: TileShape) -> bool:
     if tile.rows > least_outputs(problem, 0) or tile.cols > least_outputs(problem, 1) or tile.width > problem.out_channels:
         return False
     for outputs, left, end in phases_of_columns(problem) if not tile.whole else ():
-        intervals = -(-outputs // tile.cols) - 1
-        if intervals == 0:
+        tiles = -(-outputs // tile.cols)
+        if tiles == 1:
             return False
-        second, before_last = (tile_number * (outputs - tile.cols) // intervals for tile_number in (1, intervals - 1))
+        second, before_last = (tile_start(number, tiles, outputs, tile.cols) for number in (1, tiles - 2))
         if second * tile.stride < left or before_last * tile.stride + tile.window_cols > end:
             return False
     return True
@@ -218,7 +217,7 @@ def blockings(problem: Problem, shape: TileShape) -> Iterator[Blocking]:
 WAYS, WAY_BYTES = 8, 4 << 10  # of the first cache
 CROWDED = 4.0  # loads of pixels that share its sets, and fetch each other's neighbours in vain; less for several vectors
 WIDE_TAPS, WIDE_VECS = 7, 8  # under wider filters blocks of channels, whose taps stay in a cache
-FEW = 7  # pixels of a tile that cores which issue in order should not go below: loads are waited for
+FEW = {1: 7, 2: 8}  # pixels of a tile, by stride, that cores which issue in order should not go below: loads are waited for
 PASSED = 1.1  # cores where all that is loaded passes through registers: several vectors, which leave room for fewer outputs
 BULKY = 1.3  # elsewhere: more than 8 pixels, where the image comes from memory or a multiplier makes many outputs
 
@@ -252,22 +251,11 @@ def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape,
 
     found = list(shapes(problem, machine))
     if machine.is_in_order:
-        found = [shape for shape in found if shape.pixels >= FEW] or found
+        few = min(max(shape.pixels for shape in found), FEW[found[0].stride])
+        found = [shape for shape in found if shape.pixels >= few]
     shape = min(found, key=lambda shape: cost(problem, shape) * factor(shape))
-    rows, channels = most_outputs(problem, 0), problem.out_channels
-    if threads > 1:
-        rows = max(shape.rows, rows // max(1, 4 * threads // phases(problem, 0)))
-    if problem.kernel[1] > WIDE_TAPS:
-        channels = min(channels, WIDE_VECS * shape.lanes)
-    return shape, Blocking(rows, channels)
-
-
-def bind(plan: Plan, layout: Layout) -> tuple[dict[str, int], int]:
-    p = plan.problem
-    row_blocks = count_blocks(least_outputs(p, 0), plan.shape.rows, plan.blocking.rows)
-    channel_blocks = count_blocks(p.out_channels, plan.shape.width, plan.blocking.channels)
-    fields = phase_fields(plan, layout) | {"row_blocks": row_blocks, "channel_blocks": channel_blocks}
-    return fields, p.batch * phases(p, 0) * row_blocks * channel_blocks
+    channels = WIDE_VECS * shape.lanes if problem.kernel[1] > WIDE_TAPS else problem.out_channels
+    return shape, default_blocking(problem, shape, threads, channels)
 
 
 def turns(shape: TileShape) -> tuple[int, ...]:
@@ -286,7 +274,7 @@ SPEC = KernelSpec(
     shapes=shapes,
     blockings=blockings,
     choose=choose,
-    bind=bind,
+    bind=block_fields,
     fused_multiply_adds=turns,
     cost=cost,
     rank=-1,

@@ -10,10 +10,12 @@ from __future__ import annotations
 import math
 
 from fastdw.jit import Inlined
+from fastdw.kernels.blocks import block_start, count_blocks
 from fastdw.kernels.epilogue import epilogue_fields
-from fastdw.kernels.spec import Layout, Plan
+from fastdw.kernels.spec import Blocking, Layout, Plan
 from fastdw.packing import BLANK_ADDRESS
 from fastdw.problem import Problem
+from fastdw.tile import TileShape
 
 PHASES = (
     "blank",  # the address of zeros
@@ -45,6 +47,7 @@ PHASES = (
     "residual_line",
     "residual_pixel",
 )
+BLOCKS = ("row_blocks", "channel_blocks")
 
 
 @Inlined
@@ -69,6 +72,35 @@ def phase_addresses(c, image, row_phase, col_phase):
     out = c.out + image * c.out_image + row_phase * c.out_line + col_phase * c.out_pixel
     residual = c.residual + image * c.residual_image + row_phase * c.residual_line + col_phase * c.residual_pixel
     return x, out, residual
+
+
+@Inlined
+def image_rows(c, row_phase):
+    """Of the grid of a phase the first row that lies in the image, and the first after it."""
+    start = row_phase * c.stride_row - c.top
+    return grid_before(start, c.dilation_row), grid_before(start - c.height, c.dilation_row)
+
+
+@Inlined
+def image_cols(c, col_phase):
+    start = col_phase * c.stride_col - c.left
+    return grid_before(start, c.dilation_col), grid_before(start - c.width, c.dilation_col)
+
+
+@Inlined
+def task_block(shape, c, index):
+    """What a task computes: its image, its phase of rows, of that the rows from begin to end, and the channels from begin to end."""
+    channel_block = index % c.channel_blocks
+    index //= c.channel_blocks
+    row_block = index % c.row_blocks
+    index //= c.row_blocks
+    row_phase = index % c.row_phases
+    rows = phase_outputs(c.rows, row_phase, c.row_phases)
+    row_begin = block_start(row_block, c.row_blocks, rows, shape.rows)
+    row_end = block_start(row_block + 1, c.row_blocks, rows, shape.rows)
+    begin = block_start(channel_block, c.channel_blocks, c.channels, shape.width)
+    end = block_start(channel_block + 1, c.channel_blocks, c.channels, shape.width)
+    return index // c.row_phases, row_phase, row_begin, row_end, begin, end
 
 
 def phases(problem: Problem, axis: int) -> int:
@@ -140,3 +172,21 @@ def phase_fields(plan: Plan, layout: Layout) -> dict[str, int]:
         "residual_row": fields["residual_row"] * rows,
         "residual_col": fields["residual_col"] * cols,
     }
+
+
+def default_blocking(problem: Problem, shape: TileShape, threads: int, channels: int) -> Blocking:
+    """All rows of a phase, or enough blocks of them for every thread. Pixels are best written whole: blocks of channels leave gaps in
+    rows of the output, which memory fills slowly."""
+    rows = most_outputs(problem, 0)
+    if threads > 1:
+        rows = max(shape.rows, rows // max(1, 4 * threads // phases(problem, 0)))
+    return Blocking(rows, min(channels, problem.out_channels))
+
+
+def block_fields(plan: Plan, layout: Layout) -> tuple[dict[str, int], int]:
+    """Of BLOCKS, PHASES and EPILOGUE, and how many tasks there are."""
+    p, shape = plan.problem, plan.shape
+    row_blocks = count_blocks(least_outputs(p, 0), shape.rows, plan.blocking.rows)
+    channel_blocks = count_blocks(p.out_channels, shape.width, plan.blocking.channels)
+    fields = phase_fields(plan, layout) | {"row_blocks": row_blocks, "channel_blocks": channel_blocks}
+    return fields, p.batch * phases(p, 0) * row_blocks * channel_blocks
