@@ -39,8 +39,9 @@ from fastdw.kernels.phases import (
 )
 from fastdw.kernels.spec import Blocking, KernelSpec
 from fastdw.machine import Machine
+from fastdw.packing import ALIGNMENT_BYTES
 from fastdw.problem import DEPTHWISE, Problem
-from fastdw.tile import Context, TileShape, load_row, one_row, slide_row, view, without_left, without_right, zeros
+from fastdw.tile import Context, TileShape, load_row, narrower, one_row, slide_row, view, without_left, without_right, zeros
 
 CONTEXT = Context(*EPILOGUE, *PHASES, *BLOCKS)
 
@@ -70,6 +71,8 @@ def compute_rows(shape, c, image, row_phase, row, top, bottom, begin, end):
     for col_phase in range(c.col_phases):
         x_image, out_image, residual_image = phase_addresses(c, image, row_phase, col_phase)
         cols = phase_outputs(c.cols, col_phase, c.col_phases)
+        if shape.whole and cols != shape.cols:
+            continue
         tiles = (cols + shape.cols - 1) // shape.cols
         for tile in range(tiles):
             col = tile_start(tile, tiles, cols, shape.cols)
@@ -102,6 +105,8 @@ def depthwise_rows(shape, context, index):
         window_rows = (shape.rows - 1) * c.grid_stride_row + c.kernel_rows
         if shape.rows == 1 or (first >= top and first + window_rows <= bottom):
             compute_rows(shape, c, image, row_phase, row, top, bottom, begin, end)
+            if shape.uneven:
+                compute_rows(narrower(shape), c, image, row_phase, row, top, bottom, begin, end)
         else:
             for i in range(shape.rows):
                 compute_rows(one_row(shape), c, image, row_phase, row + i, top, bottom, begin, end)
@@ -117,7 +122,7 @@ def refuses(problem: Problem, machine: Machine) -> str | None:
 # rows, columns and vectors of the tiles
 TILES = ((2, 7, 1), (2, 4, 1), (2, 2, 4), (2, 2, 2), (1, 7, 1), (1, 7, 2), (1, 14, 1), (1, 4, 2), (1, 4, 1))
 APART = ((1, 4, 4), (1, 2, 4))  # others where pixels of a row lie apart
-WHOLE = (3, 5, 6, 7, 10, 12, 14)  # columns of images whose rows are a tile: a finite set, since each compiles
+WHOLE = range(2, 15)  # columns of images whose rows are a tile: a finite set, since each compiles
 MAX_STRIDE = 2
 
 
@@ -135,13 +140,13 @@ def shapes(problem: Problem, machine: Machine) -> Iterator[TileShape]:
     (left, right), widths = edges.pop(), {outputs for outputs, _, _ in rows_of_phases}
     if not is_usual(left, right, taps):
         return
-    width = max(widths)
-    is_narrow = len(widths) == 1 and width in WHOLE and (left, right) != (0, 0)
-    whole = ((1, width, 1), (1, width, 2)) if is_narrow else ()
+    width, is_uneven = max(widths), len(widths) > 1
+    is_narrow = width in WHOLE and (left, right) != (0, 0)
+    whole = ((1, width, 1), (1, width, 2), (1, width, 4)) if is_narrow else ()
     for rows, cols, vecs in dict.fromkeys((*whole, *TILES, *(APART if problem.dilation[1] > 1 else ()))):
-        tile = TileShape(
-            rows, cols, vecs * unit, lanes, taps, stride, expand=expand, left=left, right=right, whole=is_narrow and cols == width
-        )
+        is_whole = is_narrow and cols == width and (rows == 1 or not is_uneven)
+        uneven = is_whole and is_uneven
+        tile = TileShape(rows, cols, vecs * unit, lanes, taps, stride, 0, expand, left, right, is_whole, uneven)
         if fits(problem, tile) and is_held(tile, machine):
             yield tile
 
@@ -194,7 +199,7 @@ def is_held(tile: TileShape, machine: Machine) -> bool:
 def fits(problem: Problem, tile: TileShape) -> bool:
     """Whether it lies within the output, and only the first of a row hangs over the left edge of the image, only the last over the
     right."""
-    if tile.rows > least_outputs(problem, 0) or tile.cols > least_outputs(problem, 1) or tile.width > problem.out_channels:
+    if tile.rows > least_outputs(problem, 0) or tile.cols - tile.uneven > least_outputs(problem, 1) or tile.width > problem.out_channels:
         return False
     for outputs, left, end in phases_of_columns(problem) if not tile.whole else ():
         tiles = -(-outputs // tile.cols)
@@ -215,36 +220,40 @@ def blockings(problem: Problem, shape: TileShape) -> Iterator[Blocking]:
 
 
 WAYS, WAY_BYTES = 8, 4 << 10  # of the first cache
-CROWDED = 4.0  # loads of pixels that share its sets, and fetch each other's neighbours in vain; less for several vectors
+LINE = ALIGNMENT_BYTES // 4  # floats of one
+CROWDED = 1.7  # loads of lines that do not stay in their sets, where a tile takes all of a line; more where it comes back for the rest
 WIDE_TAPS, WIDE_VECS = 7, 8  # under wider filters blocks of channels, whose taps stay in a cache
 FEW = {1: 7, 2: 8}  # pixels of a tile, by stride, that cores which issue in order should not go below: loads are waited for
 PASSED = 1.1  # cores where all that is loaded passes through registers: several vectors, which leave room for fewer outputs
+HALVES = 1.13  # where tiles are small anyway, for want of registers: to read lines of cache in halves; twice in quarters
 BULKY = 1.3  # elsewhere: more than 8 pixels, where the image comes from memory or a multiplier makes many outputs
 
 
 def cost(problem: Problem, shape: TileShape) -> float:
     """Estimated cycles: for each tile its multiply-adds and loads, half of both, and some of the vectors that no earlier tile of the
     row has brought to the first cache. Several rows and vectors cost a little more than one. The coefficients are fitted to times of
-    every tile on 52 layers, with vectors of 16 and of 8 lanes."""
+    every tile on 100 layers, with vectors of 16 and of 8 lanes."""
     taps_high, taps_wide = problem.kernel
     window_rows = (shape.rows - 1) * grid_stride(problem, 0) + taps_high
-    multiply_adds = shape.pixels * shape.vecs * taps_high * taps_wide
-    x_loads = taps_high * shape.vecs * shape.rows * shape.window_cols
+    window_cols = shape.window_cols - (shape.left + shape.right if shape.whole else 0)
+    multiply_adds = shape.rows * shape.vecs * taps_high * (shape.taps_inside if shape.whole else shape.cols * taps_wide)
+    x_loads = taps_high * shape.vecs * shape.rows * window_cols
     loads = x_loads + taps_high * shape.vecs * taps_wide
     fresh = window_rows * shape.cols * shape.stride * shape.vecs / shape.expand
     apart = WAY_BYTES // math.gcd(WAY_BYTES, 4 * problem.channels * problem.dilation[1])  # pixels of a row that share no sets
-    is_crowded = shape.expand == 1 and window_rows * shape.window_cols + shape.pixels > 1.3 * WAYS * apart
-    is_dilated = problem.dilation[1] > 1
-    crowded = CROWDED * x_loads / (shape.vecs if is_dilated else min(shape.vecs, 2)) if is_crowded else 0
+    lost = max(0, 1 - 1.1 * WAYS * apart / (window_rows * window_cols + shape.pixels)) if shape.expand == 1 else 0
+    crowded = CROWDED * x_loads * lost * LINE / (shape.lanes * min(shape.vecs, 2))
     tiles = mean_tiles(problem, 0, shape.rows) * mean_tiles(problem, 1, shape.cols) * -(-problem.out_channels // shape.width)
-    several = (0.98 + 0.02 * shape.rows) * (1 if is_dilated else 0.97 + 0.03 * shape.vecs)
-    return tiles * several * ((multiply_adds + loads) / 2 + 0.7 * fresh + crowded + 4)
+    several = (0.98 + 0.02 * shape.rows) * (1 if problem.dilation[1] > 1 else 0.97 + 0.03 * shape.vecs)
+    return tiles * several * ((multiply_adds + loads) / 2 + 0.7 * fresh + crowded + 3)
 
 
 def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape, Blocking]:
-    is_slow = problem.bytes_moved > 2 * machine.l2_size and math.prod(problem.kernel) <= 9
+    is_slow = problem.bytes_moved > 2 * machine.l2_size and max(problem.dilation) == 1 and math.prod(problem.kernel) <= 9
 
     def factor(shape: TileShape) -> float:
+        if machine.registers < 32:
+            return HALVES ** max(0, math.log2(LINE / shape.width))
         if machine.is_memory_operand:
             return BULKY if (is_slow or shape.expand > 1) and shape.pixels * shape.stride > 8 else 1
         return PASSED if shape.vecs > 1 else 1
@@ -261,7 +270,8 @@ def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape,
 def turns(shape: TileShape) -> tuple[int, ...]:
     """Multiply-adds of a filter row, of each of the tiles that lie differently."""
     first, last = replace(shape, right=0), replace(shape, left=0)
-    along = [shape] if shape.whole else [first, last, replace(last, right=0)]
+    whole = (shape, replace(shape, cols=shape.cols - shape.uneven))
+    along = whole if shape.whole else (first, last, replace(last, right=0))
     return tuple({rows * tile.vecs * tile.taps_inside for tile in along for rows in (1, shape.rows)} - {0})
 
 

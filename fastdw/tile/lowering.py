@@ -113,6 +113,11 @@ def one_row(shape) -> Lowering:
 
 
 @lowering
+def narrower(shape) -> Lowering:
+    return _changed(shape, cols=shape.fields["cols"] - shape.fields["uneven"], uneven=False)
+
+
+@lowering
 def scratch(shape) -> Lowering:
     def generate(builder, shape):
         with builder.goto_entry_block():

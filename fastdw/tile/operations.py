@@ -128,6 +128,12 @@ def one_row(shape: TileShape) -> TileShape:
 
 
 @Operation
+def narrower(shape: TileShape) -> TileShape:
+    """The shape for phases whose output is a column less, where there are such."""
+    return replace(shape, cols=shape.cols - shape.uneven, uneven=False)
+
+
+@Operation
 def scratch(shape: TileShape) -> int:
     """The address of SCRATCH_BYTES that the task has to itself, aligned to a cache line; they hold anything. For the task itself to
     call: what an inlined function calls it for ends with that function."""

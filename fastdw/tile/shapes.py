@@ -30,9 +30,9 @@ class TileShape:
     taps are the filter columns taken at once, rest those at the end of a filter row that is wider; stride is the input columns
     between two outputs. Zero where a kernel has none. expand is how often load_pixel repeats each channel; 0: all outputs of the tile
     read one channel. left and right are the columns of padding beside a row of the image, and whole says that the tile is as wide as
-    the output, where that is known. period is the channels of a pixel where vectors run along a row of pixels. depth is how many
-    input channels are loaded at once. activation is what the epilogue does: a clamp to bounds known at run time, or one of
-    activations.FUNCTIONS.
+    the output, where that is known; uneven, that the output of some phases is a column less. period is the channels of a pixel where
+    vectors run along a row of pixels. depth is how many input channels are loaded at once. activation is what the epilogue does: a
+    clamp to bounds known at run time, or one of activations.FUNCTIONS.
     """
 
     rows: int
@@ -46,6 +46,7 @@ class TileShape:
     left: int = 0
     right: int = 0
     whole: bool = False
+    uneven: bool = False
     period: int = 0
     depth: int = 1
     activation: str = CLAMP
@@ -89,7 +90,7 @@ class TileShape:
         rest = f"+{self.rest}" if self.rest else ""
         window = f"_{self.taps}{rest}t{self.stride}s" if self.taps else ""
         expand = "" if self.expand == 1 else f"_{self.expand or 'all'}m"
-        beside = f"_{self.left}l{self.right}r{'w' if self.whole else ''}" if self.left or self.right or self.whole else ""
+        beside = f"_{self.left}l{self.right}r{'w' * self.whole}{'u' * self.uneven}" if self.left or self.right or self.whole else ""
         period = f"_{self.period}c{self.stride}s" if self.period else ""
         depth = "" if self.depth == 1 else f"_{self.depth}k"
         activation = "" if self.activation == CLAMP else f"_{self.activation}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -31,25 +32,32 @@ def random_problem(rng: np.random.Generator) -> Problem | None:
     return Problem(DEPTHWISE, 1, 9, width, channels, channels * multiplier, kernel, strides, dilations, ((dilation, dilation), columns))
 
 
+def kind(tile: TileShape, number: int, tiles: int) -> str:
+    if tile.whole:
+        return "whole"
+    return "first" if number == 0 else "last" if number == tiles - 1 else "between"
+
+
 def check_edges(problem: Problem, tile: TileShape) -> Counter:
     """Every tap of every output, of each phase, as the kernel goes along a row; how many tiles of each kind there were."""
     count, seen = phases(problem, 1), Counter()
     for phase in range(count):
         outputs = phase_outputs(problem.out_width, phase, count)
-        tiles = -(-outputs // tile.cols)
-        assert not tile.whole or tiles == 1
-        covered = set()
+        is_narrower = tile.uneven and outputs < tile.cols
+        part = replace(tile, cols=tile.cols - 1) if is_narrower else tile
+        tiles, covered = -(-outputs // part.cols), set()
+        assert not tile.whole or outputs == part.cols
         for number in range(tiles):
-            start = depthwise_rows.tile_start(number, tiles, outputs, tile.cols)
-            first = tile.left if tile.whole or number == 0 else 0
-            end = tile.window_cols - (tile.right if tile.whole or number == tiles - 1 else 0)
-            for col in range(tile.cols):
+            start = depthwise_rows.tile_start(number, tiles, outputs, part.cols)
+            first = part.left if part.whole or number == 0 else 0
+            end = part.window_cols - (part.right if part.whole or number == tiles - 1 else 0)
+            for col in range(part.cols):
                 covered.add(start + col)
                 corner = (phase + (start + col) * count) * problem.stride[1] - problem.padding[1][0]
-                for tap in range(tile.taps):
+                for tap in range(part.taps):
                     is_inside = 0 <= corner + tap * problem.dilation[1] < problem.width
-                    assert is_inside == (first <= col * tile.stride + tap < end), (problem, str(tile), phase, number, col, tap)
-            seen["whole" if tile.whole else "first" if number == 0 else "last" if number == tiles - 1 else "between"] += 1
+                    assert is_inside == (first <= col * part.stride + tap < end), (problem, str(tile), phase, number, col, tap)
+            seen["narrower" if is_narrower else kind(part, number, tiles)] += 1
         assert covered == set(range(outputs)), (problem, str(tile), phase)
     return seen
 
@@ -65,7 +73,7 @@ def test_the_taps_left_out_are_those_beside_the_image(machine: Machine):
         for tile in tiles:
             seen += check_edges(problem, tile)
     assert served > PROBLEMS // 10
-    assert min(seen[kind] for kind in ("whole", "first", "last", "between")) > 100, seen
+    assert min(seen[each] for each in ("whole", "narrower", "first", "last", "between")) > 100, seen
 
 
 def test_a_tile_that_hangs_over_further_than_the_outer_two_is_found():

@@ -12,7 +12,7 @@ from fastdw.machine import host
 ROW_OF_14 = "depthwise_rows" if host().registers >= 32 else "depthwise"  # its sums and as many taps
 CASES = [  # image, filter, multiplier, keywords, the kernel that serves it
     ((14, 14), (31, 31), 1, {}, ROW_OF_14),
-    ((3, 2), (9, 31), 1, {}, "depthwise"),
+    ((3, 2), (9, 31), 1, {}, "depthwise_rows"),
     ((1, 1), (13, 9), 2, {}, "depthwise_any"),
     ((14, 20), (1, 31), 1, {"stride": 2}, "depthwise"),
     ((6, 40), (23, 9), 2, {"stride": (2, 1)}, "depthwise_any"),

@@ -33,6 +33,9 @@ DEPTHWISE_CONVOLUTIONS = [
     ((7, 10, 35), (3, 3), {"stride": 2}),
     ((7, 10, 32), (3, 3), {"dilation": 2}),
     ((7, 10, 32), (3, 3), {"dilation": (3, 1)}),
+    ((14, 14, 64), (3, 3), {"dilation": 4}),  # phases of 4 and of 3 columns
+    ((9, 13, 40), (5, 5), {"dilation": (1, 2), "stride": (2, 1)}),
+    ((6, 7, 20), (3, 3), {"dilation": (2, 4), "stride": (1, 2)}),
     ((14, 14, 40), (31, 31), {}),
     ((7, 7, 16), (13, 13), {"stride": (2, 1)}),
     ((9, 1, 20), (3, 1), {"padding": "valid"}),
@@ -80,6 +83,9 @@ def tiles_of_narrow_images() -> list[tuple[KernelSpec, TileShape]]:
         for taps in (3, 5, 9):
             alone = Problem(DEPTHWISE, 1, 9, width, 64, 64, (3, taps), padding=((1, 1), (taps // 2, taps // 2)))
             found += [(depthwise_rows.SPEC, tile) for tile in depthwise_rows.SPEC.shapes(alone, host()) if tile.whole]
+    for width, dilation in ((7, 2), (14, 4), (27, 2)):
+        phases = Problem(DEPTHWISE, 1, 9, width, 64, 64, (3, 3), dilation=(1, dilation), padding=((1, 1), (dilation, dilation)))
+        found += [(depthwise_rows.SPEC, tile) for tile in depthwise_rows.SPEC.shapes(phases, host()) if tile.uneven]
     assert {spec.name for spec, _ in found} == {"conv", "depthwise_rows"}
     return found
 

@@ -36,6 +36,7 @@ from fastdw.tile import (
     load_window,
     load_window_clipped,
     memory,
+    narrower,
     once,
     one_row,
     operations,
@@ -72,6 +73,7 @@ EDGES = [  # of the image
     TileShape(1, 7, 2, LANES, 3, 1, left=1, right=1, whole=True),
     TileShape(2, 4, 1, LANES, 5, 2, left=2, right=1),
     TileShape(1, 3, 1, LANES, 7, 1, left=3, right=3, whole=True),
+    TileShape(1, 4, 2, LANES, 3, 1, left=1, right=1, whole=True, uneven=True),
     TileShape(2, 2, 3, LANES // 2, 2, 1, left=3, right=0, whole=True),
 ]
 RUNS = [  # along rows of pixels
@@ -235,6 +237,13 @@ def task_one_row(shape, context, index):
 
 
 @task
+def task_narrower(shape, context, index):
+    c = view(CONTEXT, context)
+    part = narrower(shape)
+    store(slide_row(part, zeros(part), c.x, c.row_step, c.col_step, c.weight, c.col_step), c.out, c.out_row, c.out_col, c.out_last)
+
+
+@task
 def task_outer_fma(shape, context, index):
     c = view(CONTEXT, context)
     acc = load(shape, c.residual, c.row_step, c.col_step, c.last_vec)
@@ -373,7 +382,7 @@ def shapes_for(name: str) -> list[TileShape]:
         return SHAPES[:2]
     if name == "outer_fma_deep":
         return DEEP
-    if name in ("slide_row", "one_row", "without_left", "without_right"):
+    if name in ("slide_row", "one_row", "narrower", "without_left", "without_right"):
         return EDGES
     return RUNS if name in ALONG_ROWS else SHAPES
 
