@@ -1,4 +1,4 @@
-"""Depthwise convolution of what is not served along rows: very wide filters, uneven dilation, tiles that hang over both edges.
+"""Depthwise convolution of what is not served along rows: unusual padding of columns, and filters too wide for registers.
 
 A tile of rows x cols output pixels holds vecs vectors of channels each. For each filter row it loads the window of input
 pixels under the tile and slides the filter row along it:

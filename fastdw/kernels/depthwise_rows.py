@@ -236,7 +236,7 @@ def cost(problem: Problem, shape: TileShape) -> float:
     taps_high, taps_wide = problem.kernel
     window_rows = (shape.rows - 1) * grid_stride(problem, 0) + taps_high
     window_cols = shape.window_cols - (shape.left + shape.right if shape.whole else 0)
-    multiply_adds = shape.rows * shape.vecs * taps_high * (shape.taps_inside if shape.whole else shape.cols * taps_wide)
+    multiply_adds = shape.pixels * shape.vecs * taps_high * taps_wide
     x_loads = taps_high * shape.vecs * shape.rows * window_cols
     loads = x_loads + taps_high * shape.vecs * taps_wide
     fresh = window_rows * shape.cols * shape.stride * shape.vecs / shape.expand
