@@ -1,4 +1,5 @@
-"""Depthwise convolution of what is not served along rows: unusual padding of columns, and filters too wide for registers.
+"""Depthwise convolution of what is not served along rows: unusual padding of columns, phases that lie differently beside the image,
+rows of one output or short ones without padding, filters too wide for registers.
 
 A tile of rows x cols output pixels holds vecs vectors of channels each. For each filter row it loads the window of input
 pixels under the tile and slides the filter row along it:
@@ -21,16 +22,16 @@ from collections.abc import Iterator
 
 from fastdw.jit import Task
 from fastdw.kernels import depthwise_rows
+from fastdw.kernels.depthwise_rows import LINE, WAY_BYTES
 from fastdw.kernels.epilogue import EPILOGUE, finish
 from fastdw.kernels.multipliers import expansion
 from fastdw.kernels.phases import (
     BLOCKS,
     PHASES,
-    block_fields,
+    bind_blocks,
     default_blocking,
+    grid_inside,
     grid_stride,
-    image_cols,
-    image_rows,
     least_outputs,
     mean_tiles,
     most_outputs,
@@ -40,7 +41,6 @@ from fastdw.kernels.phases import (
 )
 from fastdw.kernels.spec import Blocking, KernelSpec, Layout, Plan
 from fastdw.machine import Machine
-from fastdw.packing import ALIGNMENT_BYTES
 from fastdw.problem import DEPTHWISE, Problem
 from fastdw.tile import Context, TileShape, last_taps, load_row, load_taps, load_window, load_window_clipped, slide_fma, view, zeros
 
@@ -63,7 +63,7 @@ def depthwise(shape, context, index):
     rest = last_taps(shape)
     whole_taps = c.whole_taps if shape.rest > 0 else shape.taps  # known to the compiler where one chunk is all
     image, row_phase, row_begin, row_end, begin, end = task_block(shape, c, index)
-    top, bottom = image_rows(c, row_phase)
+    top, bottom = grid_inside(row_phase * c.stride_row - c.top, c.height, c.dilation_row)
     height = bottom - top
     row_step = c.grid_stride_row * c.grid_row
     window_rows = (shape.rows - 1) * c.grid_stride_row + 1
@@ -76,7 +76,7 @@ def depthwise(shape, context, index):
         for col_phase in range(c.col_phases):
             x_image, out_image, residual_image = phase_addresses(c, image, row_phase, col_phase)
             cols = phase_outputs(c.cols, col_phase, c.col_phases)
-            left, right = image_cols(c, col_phase)
+            left, right = grid_inside(col_phase * c.stride_col - c.left, c.width, c.dilation_col)
             width = right - left
             x_image += top * c.grid_row + left * c.grid_col
             for tile_col in range(0, cols, shape.cols):
@@ -145,13 +145,11 @@ TILES = (
 PAIRED = 2.0  # cores that issue in order: several vectors, where neighbours are loaded in pairs
 PASSED = 1.1  # other cores where all that is loaded passes through registers: several vectors, which leave room for fewer outputs
 HALVES = 1.2  # where tiles are small anyway, for want of registers: to read lines of cache in halves; twice in quarters
-LINE = ALIGNMENT_BYTES // 4  # floats of one
 BULKY = 1.1  # elsewhere: more than 8 pixels, or vectors of outputs where images come from memory or columns are strided
 CROWDED = 1.1  # few vectors of pixels that share sets of the first cache
 SEVERAL_ROWS = 1.1  # under wide filters: a row of outputs shares most of a window
 FEW_COLS = 1.2  # where pixels lie apart: several rows of few columns
-UNEVEN = 1.2  # and many vectors of a pixel; or few, where pixels share sets
-SET_BYTES = 4 << 10  # pixels so far apart do
+UNSUITED = 1.2  # where pixels lie apart: many vectors of a pixel, or few where pixels share sets
 WIDE_VECS = 8  # of a block of channels under wide filters
 TOLERANCE = 1.02  # the first tile within this of the least cost is taken
 
@@ -249,14 +247,13 @@ def cost(problem: Problem, shape: TileShape) -> float:
 
 def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape, Blocking]:
     is_dilated, is_wide = max(problem.dilation) > 1, problem.kernel[1] > WIDE_TAPS
-    is_crowded = any(4 * channels * problem.dilation[1] % SET_BYTES == 0 for channels in (problem.channels, problem.out_channels))
-
+    is_crowded = any(4 * channels * problem.dilation[1] % WAY_BYTES == 0 for channels in (problem.channels, problem.out_channels))
     is_slow = problem.bytes_moved > 2 * machine.l2_size or problem.stride[1] > 1
 
     def factor(shape: TileShape) -> float:
         is_few = shape.vecs <= FEW_VECS
         if is_dilated:
-            return (FEW_COLS if shape.rows > 1 and shape.cols < 4 else 1) * (UNEVEN if is_few == is_crowded else 1)
+            return (FEW_COLS if shape.rows > 1 and shape.cols < 4 else 1) * (UNSUITED if is_few == is_crowded else 1)
         if is_wide and shape.rows > 1:
             return SEVERAL_ROWS
         if machine.registers < 32:
@@ -274,7 +271,7 @@ def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape,
 
 
 def bind(plan: Plan, layout: Layout) -> tuple[dict[str, int], int]:
-    fields, tasks = block_fields(plan, layout)
+    fields, tasks = bind_blocks(plan, layout)
     return fields | {"whole_taps": plan.problem.kernel[1] - plan.shape.rest}, tasks
 
 

@@ -9,7 +9,8 @@ How far the first tile of a row hangs over the image, and the last, is known to 
 same. So no multiply-add is wasted on padding, however much wider than the image a filter is, and no pixel is selected.
 
 With a multiplier each channel is repeated as it is loaded: see multipliers.py. Dilation splits the outputs into phases, each a
-convolution without dilation: see phases.py.
+convolution without dilation: see phases.py. Where the rows of phases are whole tiles, those that are a column shorter have a tile of
+their own.
 """
 
 from __future__ import annotations
@@ -24,11 +25,10 @@ from fastdw.kernels.multipliers import expansion
 from fastdw.kernels.phases import (
     BLOCKS,
     PHASES,
-    block_fields,
+    bind_blocks,
     default_blocking,
-    grid_before,
+    grid_inside,
     grid_stride,
-    image_rows,
     least_outputs,
     mean_tiles,
     most_outputs,
@@ -98,14 +98,14 @@ def compute_rows(shape, c, image, row_phase, row, top, bottom, begin, end):
 def depthwise_rows(shape, context, index):
     c = view(CONTEXT, context)
     image, row_phase, row_begin, row_end, begin, end = task_block(shape, c, index)
-    top, bottom = image_rows(c, row_phase)
+    top, bottom = grid_inside(row_phase * c.stride_row - c.top, c.height, c.dilation_row)
     for tile_row in range(row_begin, row_end, shape.rows):
         row = min(tile_row, row_end - shape.rows)
         first = row * c.grid_stride_row
         window_rows = (shape.rows - 1) * c.grid_stride_row + c.kernel_rows
         if shape.rows == 1 or (first >= top and first + window_rows <= bottom):
             compute_rows(shape, c, image, row_phase, row, top, bottom, begin, end)
-            if shape.uneven:
+            if shape.uneven:  # then there is one row
                 compute_rows(narrower(shape), c, image, row_phase, row, top, bottom, begin, end)
         else:
             for i in range(shape.rows):
@@ -122,7 +122,7 @@ def refuses(problem: Problem, machine: Machine) -> str | None:
 # rows, columns and vectors of the tiles
 TILES = ((2, 7, 1), (2, 4, 1), (2, 2, 4), (2, 2, 2), (1, 7, 1), (1, 7, 2), (1, 14, 1), (1, 4, 2), (1, 4, 1))
 APART = ((1, 4, 4), (1, 2, 4))  # others where pixels of a row lie apart
-WHOLE = range(2, 15)  # columns of images whose rows are a tile: a finite set, since each compiles
+WHOLE = range(2, 15)  # outputs of a row, or of a phase's, that may be one tile; each compiles
 MAX_STRIDE = 2
 
 
@@ -145,8 +145,8 @@ def shapes(problem: Problem, machine: Machine) -> Iterator[TileShape]:
     whole = ((1, width, 1), (1, width, 2), (1, width, 4)) if is_narrow else ()
     for rows, cols, vecs in dict.fromkeys((*whole, *TILES, *(APART if problem.dilation[1] > 1 else ()))):
         is_whole = is_narrow and cols == width and (rows == 1 or not is_uneven)
-        uneven = is_whole and is_uneven
-        tile = TileShape(rows, cols, vecs * unit, lanes, taps, stride, 0, expand, left, right, is_whole, uneven)
+        tile = TileShape(rows, cols, vecs * unit, lanes, taps, stride, expand=expand, left=left, right=right, whole=is_whole)
+        tile = replace(tile, uneven=is_whole and is_uneven)
         if fits(problem, tile) and is_held(tile, machine):
             yield tile
 
@@ -168,9 +168,13 @@ def phases_of_columns(problem: Problem) -> set[tuple[int, int, int]]:
     count, stride, dilation = phases(problem, 1), problem.stride[1], problem.dilation[1]
     starts = [phase * stride - problem.padding[1][0] for phase in range(count)]
     return {
-        (phase_outputs(problem.out_width, phase, count), grid_before(start, dilation), grid_before(start - problem.width, dilation))
-        for phase, start in enumerate(starts)
+        (phase_outputs(problem.out_width, phase, count), *grid_inside(start, problem.width, dilation)) for phase, start in enumerate(starts)
     }
+
+
+def columns_read(tile: TileShape) -> int:
+    """Pixels of a filter row that a tile loads."""
+    return tile.window_cols - (tile.left + tile.right if tile.whole else 0)
 
 
 def is_held(tile: TileShape, machine: Machine) -> bool:
@@ -178,7 +182,6 @@ def is_held(tile: TileShape, machine: Machine) -> bool:
 
     LLVM loads ahead where pixels lie apart: several rows, or a stride. It takes two filter rows at once where these are short.
     """
-    pixels = tile.window_cols - (tile.left + tile.right if tile.whole else 0)
     ahead = 0
     if tile.stride > 1 and machine.is_in_order:
         ahead = tile.pixels
@@ -186,7 +189,7 @@ def is_held(tile: TileShape, machine: Machine) -> bool:
         ahead = tile.taps
     spare = 0 if machine.is_memory_operand else 1 if machine.is_fused else 2
     spare += tile.vecs if tile.expand > 1 else 0
-    used = (tile.pixels + min(tile.taps, pixels) + 1) * tile.vecs + ahead + spare
+    used = (tile.pixels + min(tile.taps, columns_read(tile)) + 1) * tile.vecs + ahead + spare
     if tile.rows > 1 and (tile.taps * tile.stride > 6 or tile.taps in (2, 4)):
         return False
     if tile.taps > 5 and tile.pixels < 7 and not tile.whole:
@@ -197,14 +200,16 @@ def is_held(tile: TileShape, machine: Machine) -> bool:
 
 
 def fits(problem: Problem, tile: TileShape) -> bool:
-    """Whether it lies within the output, and only the first of a row hangs over the left edge of the image, only the last over the
-    right."""
+    """Whether it lies within the output, and, where it is not all of a row, only the first of a row hangs over the left edge of the image
+    and only the last over the right."""
     if tile.rows > least_outputs(problem, 0) or tile.cols - tile.uneven > least_outputs(problem, 1) or tile.width > problem.out_channels:
         return False
     for outputs, left, end in phases_of_columns(problem) if not tile.whole else ():
         tiles = -(-outputs // tile.cols)
         if tiles == 1:
-            return False
+            if tile.right > 0:
+                return False
+            continue
         second, before_last = (tile_start(number, tiles, outputs, tile.cols) for number in (1, tiles - 2))
         if second * tile.stride < left or before_last * tile.stride + tile.window_cols > end:
             return False
@@ -226,22 +231,21 @@ WIDE_TAPS, WIDE_VECS = 7, 8  # under wider filters blocks of channels, whose tap
 FEW = {1: 7, 2: 8}  # pixels of a tile, by stride, that cores which issue in order should not go below: loads are waited for
 PASSED = 1.1  # cores where all that is loaded passes through registers: several vectors, which leave room for fewer outputs
 HALVES = 1.13  # where tiles are small anyway, for want of registers: to read lines of cache in halves; twice in quarters
-BULKY = 1.3  # elsewhere: more than 8 pixels, where the image comes from memory or a multiplier makes many outputs
+BULKY = 1.3  # elsewhere: more than 8 pixels, where memory is waited for (small filters, no phases) or a multiplier makes many outputs
 
 
 def cost(problem: Problem, shape: TileShape) -> float:
-    """Estimated cycles: for each tile its multiply-adds and loads, half of both, and some of the vectors that no earlier tile of the
-    row has brought to the first cache. Several rows and vectors cost a little more than one. The coefficients are fitted to times of
-    every tile on 100 layers, with vectors of 16 and of 8 lanes."""
+    """Estimated cycles: for each tile its multiply-adds and loads, half of both, some of the vectors that no earlier tile of the row has
+    brought to the first cache, and loads of lines that are lost from it before all of them is read. Several rows and vectors cost a
+    little more than one. The coefficients are fitted to times of every tile on 100 layers, with vectors of 16 and of 8 lanes."""
     taps_high, taps_wide = problem.kernel
     window_rows = (shape.rows - 1) * grid_stride(problem, 0) + taps_high
-    window_cols = shape.window_cols - (shape.left + shape.right if shape.whole else 0)
     multiply_adds = shape.pixels * shape.vecs * taps_high * taps_wide
-    x_loads = taps_high * shape.vecs * shape.rows * window_cols
+    x_loads = taps_high * shape.vecs * shape.rows * columns_read(shape)
     loads = x_loads + taps_high * shape.vecs * taps_wide
     fresh = window_rows * shape.cols * shape.stride * shape.vecs / shape.expand
     apart = WAY_BYTES // math.gcd(WAY_BYTES, 4 * problem.channels * problem.dilation[1])  # pixels of a row that share no sets
-    lost = max(0, 1 - 1.1 * WAYS * apart / (window_rows * window_cols + shape.pixels)) if shape.expand == 1 else 0
+    lost = max(0, 1 - 1.1 * WAYS * apart / (window_rows * columns_read(shape) + shape.pixels)) if shape.expand == 1 else 0
     crowded = CROWDED * x_loads * lost * LINE / (shape.lanes * min(shape.vecs, 2))
     tiles = mean_tiles(problem, 0, shape.rows) * mean_tiles(problem, 1, shape.cols) * -(-problem.out_channels // shape.width)
     several = (0.98 + 0.02 * shape.rows) * (1 if problem.dilation[1] > 1 else 0.97 + 0.03 * shape.vecs)
@@ -260,8 +264,8 @@ def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape,
 
     found = list(shapes(problem, machine))
     if machine.is_in_order:
-        few = min(max(shape.pixels for shape in found), FEW[found[0].stride])
-        found = [shape for shape in found if shape.pixels >= few]
+        enough = min(max(shape.pixels for shape in found), FEW[grid_stride(problem, 1)])
+        found = [shape for shape in found if shape.pixels >= enough]
     shape = min(found, key=lambda shape: cost(problem, shape) * factor(shape))
     channels = WIDE_VECS * shape.lanes if problem.kernel[1] > WIDE_TAPS else problem.out_channels
     return shape, default_blocking(problem, shape, threads, channels)
@@ -269,9 +273,10 @@ def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape,
 
 def turns(shape: TileShape) -> tuple[int, ...]:
     """Multiply-adds of a filter row, of each of the tiles that lie differently."""
-    first, last = replace(shape, right=0), replace(shape, left=0)
-    whole = (shape, replace(shape, cols=shape.cols - shape.uneven))
-    along = whole if shape.whole else (first, last, replace(last, right=0))
+    if shape.whole:
+        along = [shape, narrower(shape)]
+    else:
+        along = [without_right(shape), without_left(shape), without_left(without_right(shape))]
     return tuple({rows * tile.vecs * tile.taps_inside for tile in along for rows in (1, shape.rows)} - {0})
 
 
@@ -284,7 +289,7 @@ SPEC = KernelSpec(
     shapes=shapes,
     blockings=blockings,
     choose=choose,
-    bind=block_fields,
+    bind=bind_blocks,
     fused_multiply_adds=turns,
     cost=cost,
     rank=-1,

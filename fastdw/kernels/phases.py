@@ -2,7 +2,7 @@
 
 Output j reads j*stride + q*dilation - padding for q = 0, 1, .... With g = gcd(stride, dilation), outputs j, j + dilation/g,
 j + 2*dilation/g, ... read one grid, dilation apart, with a stride of stride/g on it. Phase f holds the outputs from j = f on;
-without dilation there is one. A task computes outputs of one phase of rows.
+without dilation there is one. A task computes outputs of one phase of rows: a block of its rows, and of channels.
 """
 
 from __future__ import annotations
@@ -75,16 +75,9 @@ def phase_addresses(c, image, row_phase, col_phase):
 
 
 @Inlined
-def image_rows(c, row_phase):
-    """Of the grid of a phase the first row that lies in the image, and the first after it."""
-    start = row_phase * c.stride_row - c.top
-    return grid_before(start, c.dilation_row), grid_before(start - c.height, c.dilation_row)
-
-
-@Inlined
-def image_cols(c, col_phase):
-    start = col_phase * c.stride_col - c.left
-    return grid_before(start, c.dilation_col), grid_before(start - c.width, c.dilation_col)
+def grid_inside(start, extent, step):
+    """Of the rows start, start + step, ... of a grid the first that lies in an image of so many rows, and the first after it."""
+    return grid_before(start, step), grid_before(start - extent, step)
 
 
 @Inlined
@@ -175,15 +168,15 @@ def phase_fields(plan: Plan, layout: Layout) -> dict[str, int]:
 
 
 def default_blocking(problem: Problem, shape: TileShape, threads: int, channels: int) -> Blocking:
-    """All rows of a phase, or enough blocks of them for every thread. Pixels are best written whole: blocks of channels leave gaps in
-    rows of the output, which memory fills slowly."""
+    """All rows of a phase, or enough blocks of them for every thread; at most so many channels. Pixels are best written whole: blocks of
+    channels leave gaps in rows of the output, which memory fills slowly."""
     rows = most_outputs(problem, 0)
     if threads > 1:
         rows = max(shape.rows, rows // max(1, 4 * threads // phases(problem, 0)))
     return Blocking(rows, min(channels, problem.out_channels))
 
 
-def block_fields(plan: Plan, layout: Layout) -> tuple[dict[str, int], int]:
+def bind_blocks(plan: Plan, layout: Layout) -> tuple[dict[str, int], int]:
     """Of BLOCKS, PHASES and EPILOGUE, and how many tasks there are."""
     p, shape = plan.problem, plan.shape
     row_blocks = count_blocks(least_outputs(p, 0), shape.rows, plan.blocking.rows)

@@ -27,12 +27,12 @@ ARRAYS = ("x", "weight", "bias", "residual", "out")  # the first fields of every
 class TileShape:
     """Outputs held in registers: rows x cols pixels of vecs vectors of lanes floats.
 
-    taps are the filter columns taken at once, rest those at the end of a filter row that is wider; stride is the input columns
-    between two outputs. Zero where a kernel has none. expand is how often load_pixel repeats each channel; 0: all outputs of the tile
-    read one channel. left and right are the columns of padding beside a row of the image, and whole says that the tile is as wide as
-    the output, where that is known; uneven, that the output of some phases is a column less. period is the channels of a pixel where
-    vectors run along a row of pixels. depth is how many input channels are loaded at once. activation is what the epilogue does: a
-    clamp to bounds known at run time, or one of activations.FUNCTIONS.
+    taps are the filter columns taken at once, rest those at the end of a filter row that is wider; stride is the input columns between
+    two outputs. Zero where a kernel has none. expand is how often load_pixel repeats each channel; 0: all outputs of the tile read one
+    channel. left and right are the columns of padding beside a row of the image, and whole says that the tile is as wide as the output,
+    or that of a phase, where that is known; uneven, that some phases have a column less, for a tile of one row. period is the channels
+    of a pixel where vectors run along a row of pixels. depth is how many input channels are loaded at once. activation is what the
+    epilogue does: a clamp to bounds known at run time, or one of activations.FUNCTIONS.
     """
 
     rows: int

@@ -26,7 +26,7 @@ def check_code(function: Function, spec: KernelSpec, tile: TileShape, spilled: f
     hot = [loop for loop in function.innermost_loops() if work(loop)]
     counts = [work(loop) for loop in hot]
     assert counts, "no innermost loop with full vectors"
-    whole = all(any(count % turn == 0 for turn in turns) for count in counts)
+    whole = all(any(count % turn == 0 for turn in turns) for count in counts) and any(count % max(turns) == 0 for count in counts)
     assert whole, f"{counts} vector operations in the innermost loops, where a turn has {turns}"
     assert not function.code.calls
     spills = [f"{len(loop.spills)} in a loop of {work(loop)} operations: {'; '.join(loop.spills)}" for loop in hot if loop.spills]

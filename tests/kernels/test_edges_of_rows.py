@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from fastdw.kernels import depthwise_rows
 from fastdw.kernels.phases import phase_outputs, phases
 from fastdw.machine import Machine, host
 from fastdw.problem import DEPTHWISE, Problem
-from fastdw.tile import TileShape
+from fastdw.tile import TileShape, narrower
 
 PROBLEMS = 3000
 MACHINES = {"host": host(), **{cpu: CORES[cpu].machine for cpu in ("x86-64-v2", "x86-64-v4", "cortex-a53", "cortex-a76")}}
@@ -41,10 +40,11 @@ def kind(tile: TileShape, number: int, tiles: int) -> str:
 def check_edges(problem: Problem, tile: TileShape) -> Counter:
     """Every tap of every output, of each phase, as the kernel goes along a row; how many tiles of each kind there were."""
     count, seen = phases(problem, 1), Counter()
+    assert tile.rows == 1 or not tile.uneven
     for phase in range(count):
         outputs = phase_outputs(problem.out_width, phase, count)
         is_narrower = tile.uneven and outputs < tile.cols
-        part = replace(tile, cols=tile.cols - 1) if is_narrower else tile
+        part = narrower(tile) if is_narrower else tile
         tiles, covered = -(-outputs // part.cols), set()
         assert not tile.whole or outputs == part.cols
         for number in range(tiles):

@@ -80,12 +80,15 @@ def tiles_of_narrow_images() -> list[tuple[KernelSpec, TileShape]]:
         regular = Problem(CONV, 1, 9, width, 1, 64, (3, 3), padding=((1, 1), (1, 1)))
         found += [(conv.SPEC, tile) for tile in conv.SPEC.shapes(regular, host()) if tile.pixels == width]
     for width in depthwise_rows.WHOLE:
-        for taps in (3, 5, 9):
-            alone = Problem(DEPTHWISE, 1, 9, width, 64, 64, (3, taps), padding=((1, 1), (taps // 2, taps // 2)))
+        usual, others = (3, 1, (1, 1)), ((5, 1, (2, 2)), (9, 1, (4, 4)), (5, 1, (4, 0)), (3, 2, (0, 1)), (5, 2, (1, 2)))
+        for taps, stride, sides in (usual, others[width % 5]):
+            alone = Problem(DEPTHWISE, 1, 9, width * stride, 64, 64, (3, taps), (stride, stride), padding=((1, 1), sides))
             found += [(depthwise_rows.SPEC, tile) for tile in depthwise_rows.SPEC.shapes(alone, host()) if tile.whole]
-    for width, dilation in ((7, 2), (14, 4), (27, 2)):
-        phases = Problem(DEPTHWISE, 1, 9, width, 64, 64, (3, 3), dilation=(1, dilation), padding=((1, 1), (dilation, dilation)))
+    for width, dilation, taps in ((14, 4, 3), (13, 2, 5), (5, 3, 3), (27, 2, 3), (19, 2, 7)):
+        reach = (taps - 1) * dilation
+        phases = Problem(DEPTHWISE, 1, 9, width, 64, 64, (3, taps), dilation=(1, dilation), padding=((1, 1), (reach // 2, reach // 2)))
         found += [(depthwise_rows.SPEC, tile) for tile in depthwise_rows.SPEC.shapes(phases, host()) if tile.uneven]
+    assert any(tile.uneven for _, tile in found)
     assert {spec.name for spec, _ in found} == {"conv", "depthwise_rows"}
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import zlib
 from collections.abc import Iterator
@@ -58,6 +59,8 @@ SOME_TILES = [
         Window(31, cols=14),
         Window(9, 2, cols=5),
         Window(2, cols=9),
+        Window(3, 1, 4, cols=14),  # phases of 4 columns and of 3
+        Window(5, 1, 4, cols=5),  # of 2 and of 1
     ),  # whole rows
     *(Window(3, 2, 2), Window(3, 2, 3)),  # phases
     *(Window(8), Window(9), Window(31), Window(9, 2), Window(9, 1, 2)),  # chunks
@@ -137,7 +140,7 @@ def tile_id(value: KernelSpec | TileShape) -> str:
 
 
 # ---- problems ----
-SMALLER = "smaller than the tile"
+SMALLER, WIDER = "smaller than the tile", "wider than rows that are a tile"
 SIZES = {  # output rows, columns, channels: so many times the tile's, and so many more
     "equal": ((1, 0), (1, 0), (1, 0)),
     "one row more": ((1, 1), (1, 0), (2, 0)),
@@ -148,6 +151,7 @@ SIZES = {  # output rows, columns, channels: so many times the tile's, and so ma
     "tails": ((3, -1), (2, 1), (2, 3)),
     SMALLER: ((1, -1), (1, -1), (1, -1)),
 }
+SIZES_FOR_OTHERS = SIZES | {WIDER: ((1, 0), (16, 0), (1, 0))}
 
 
 @dataclass(frozen=True)
@@ -204,7 +208,7 @@ def columns_that_fit(spec: KernelSpec, tile: TileShape, columns: Window, wanted:
     """The padding of columns, those of the output, as many as wanted or the next that the tile is offered for, and of the image."""
     sides = (tile.left, tile.right) if columns.dilation == 1 else columns.padding
     apart = columns_apart(columns)
-    least = tile.cols * apart if tile.whole else max(wanted, (tile.cols + 1) * apart)
+    least = (tile.cols - tile.uneven) * apart + tile.uneven if tile.whole else max(wanted, (tile.cols + 1) * apart)
     for cols in range(least, least + 2 * tile.cols * apart):
         width = (cols - 1) * columns.stride + span(columns.taps, columns.dilation) - sum(sides)
         problem = replace(roomy(spec.kind, channels, columns._replace(cols=99)), width=width)
@@ -313,7 +317,7 @@ def make_case(spec: KernelSpec, tile: TileShape, size: str, variation: Variation
     columns = list(counts)[rng.integers(len(counts))]
     multiplier = columns.multiplier if spec.kind == DEPTHWISE else 1
     outputs = (tile.rows, tile.width // tile.period, tile.period) if tile.period else (tile.rows, tile.cols, tile.width)
-    sizes = [max(1, times * extent + more) for extent, (times, more) in zip(outputs, SIZES[size], strict=True)]
+    sizes = [max(1, times * extent + more) for extent, (times, more) in zip(outputs, SIZES_FOR_OTHERS[size], strict=True)]
     rows, cols, wanted = sizes[0] * rows_apart(spec, variation), sizes[1] * columns_apart(columns), sizes[2]
     count = min(counts[columns], key=lambda count: abs(count * multiplier - wanted))
     channels = count * multiplier
@@ -341,9 +345,9 @@ def make_case(spec: KernelSpec, tile: TileShape, size: str, variation: Variation
 
 
 def case_of_its_own(spec: KernelSpec, tile: TileShape, variation: Variation) -> Case:
-    """One image, of a size that the kernel does not leave to another: where possible less than twice the tile."""
-    for size in ("one less", "tails", "multiples", "equal"):
-        case = make_case(spec, tile, size, variation, batch=1)
+    """One image, of a size or a padding that the kernel does not leave to another: where possible less than twice the tile."""
+    for size, pad in itertools.product(("one less", "tails", "multiples", "equal", WIDER), (variation.pad, "beyond")):
+        case = make_case(spec, tile, size, replace(variation, pad=pad), batch=1)
         try:
             case.bind(np.empty(case.out_shape, np.float32))
         except NotServed:
