@@ -12,6 +12,8 @@ from bench.cross import CORES, compile_for
 from fastdw import jit
 from fastdw.kernels import conv
 
+pytestmark = pytest.mark.slow  # over two hundred compilations that nothing else needs
+
 CPUS = ("cortex-a53", "cortex-a55", "cortex-a72", "neoverse-n1")
 CODE = [(cpu, spec, tile) for cpu in CPUS for spec, tile in default_tiles(CORES[cpu])]
 

@@ -93,6 +93,7 @@ def tiles_of_narrow_images() -> list[tuple[KernelSpec, TileShape]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("spec", "tile"), tiles_of_narrow_images(), ids=tile_id)
 def test_machine_code(spec, tile):
     check_compiled(spec, tile)
