@@ -32,9 +32,9 @@ class Layer:
     def id(self) -> str:
         size = f"{self.height}x{self.width}"
         times = f"m{self.multiplier}" if self.multiplier > 1 else ""
-        apart = f"d{self.dilation}" if self.dilation > 1 else ""
+        dilated = f"d{self.dilation}" if self.dilation > 1 else ""
         return {
-            "depthwise": f"depthwise_{size}x{self.in_channels}{times}_k{self.kernel}s{self.stride}{apart}",
+            "depthwise": f"depthwise_{size}x{self.in_channels}{times}_k{self.kernel}s{self.stride}{dilated}",
             "pointwise": f"pointwise_{size}_{self.in_channels}-{self.out_channels}",
             "conv": f"conv_{size}_{self.in_channels}-{self.out_channels}_k{self.kernel}s{self.stride}",
             "dense": f"dense_{self.in_channels}-{self.out_channels}",

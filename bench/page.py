@@ -19,6 +19,7 @@ from bench.networks import memory
 from bench.report import OURS
 
 Row = Sequence[str]
+FOLDERS = r"(?<=[= ,])/[^ ,]*/"
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 HEAD = """# Benchmarks
 
@@ -47,12 +48,15 @@ def suite_of(document: dict) -> str:
 
 
 def origin(documents: list[dict]) -> str:
-    """The commands, and the machines, commits and dates."""
+    """The commands, each with its commit and date, and the machines."""
     facts = [document["machine_info"] for document in documents]
-    where = dict.fromkeys(
-        f"{one['cpu']}, {one['lanes']} lanes, {one['cores']} cores; commit {one['commit']}, {one['date'][:10]}" for one in facts
+    where = dict.fromkeys(f"{one['cpu']}, {one['lanes']} lanes, {one['cores']} cores" for one in facts)
+    commands = "\n".join(
+        dict.fromkeys(
+            f"{re.sub(FOLDERS, '', document['command'])}  # commit {one['commit']}, {one['date'][:10]}"
+            for document, one in zip(documents, facts, strict=True)
+        )
     )
-    commands = "\n".join(dict.fromkeys(re.sub(r"(?<=[= ,])/[^ ,]*/", "", document["command"]) for document in documents))
     versions = {name: version for one in facts for name, version in (one["versions"] | one.get("peers", {})).items() if version}
     return f"```sh\n{commands}\n```\n\n{'; '.join(where)}; {', '.join(map(' '.join, versions.items()))}.\n"
 

@@ -37,7 +37,7 @@ def variants(layer: Problem) -> list[Plan]:
         for tile in spec.shapes(layer, host()):
             offered = planner.blockings(spec, layer, tile, 1, host())
             if (spec.name, tile) != (pick.kernel, pick.shape):
-                found.append(Plan(layer, spec.name, tile, min(offered, key=lambda one: planner.apart(one, pick.blocking)), 1))
+                found.append(Plan(layer, spec.name, tile, min(offered, key=lambda one: planner.doublings_between(one, pick.blocking)), 1))
     return found
 
 

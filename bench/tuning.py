@@ -19,8 +19,8 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from math import exp, log
 from pathlib import Path
+from statistics import geometric_mean
 
 from bench import environment
 from fastdw import planner, profile_files
@@ -49,10 +49,6 @@ LAYERS = (
 )
 LOOK, ROUNDS, MOST = 4, 40, 12
 LEAST_DIFFERENCE = 0.01
-
-
-def geometric_mean(values: Sequence[float]) -> float:
-    return exp(statistics.fmean(map(log, values)))
 
 
 def median_ratio(ones: Sequence[float], others: Sequence[float]) -> float:

@@ -27,10 +27,10 @@ OUT_OF_L2 = 1.5  # as much between the stages, in sizes of the cache, leaves it
 def plan_block(problems: tuple[Problem, ...], plans: tuple[Plan, ...], dense: bool, threads: int) -> BlockPlan:
     """problems: of the stages; plans: theirs, each for itself; dense: all arrays are without gaps."""
     found = _strips(problems, dense, threads, host())
-    return found if isinstance(found, BlockPlan) else apart(problems, plans, dense, threads, found)
+    return found if isinstance(found, BlockPlan) else one_by_one(problems, plans, threads, found)
 
 
-def apart(problems: tuple[Problem, ...], plans: tuple[Plan, ...], dense: bool, threads: int, reason: str = "") -> BlockPlan:
+def one_by_one(problems: tuple[Problem, ...], plans: tuple[Plan, ...], threads: int, reason: str = "") -> BlockPlan:
     """One stage after the other."""
     return BlockPlan(plans, None, threads, reason, bytes_between(problems))
 

@@ -154,11 +154,11 @@ def _sides(padding: Any, extents: tuple[int, ...], taps: tuple[int, ...], stride
 
 def _out_shape(x_shape, weight_shape, stride: Three, sides: Sides, dilation: Three) -> tuple[int, ...]:
     extents = []
-    for name, extent, taps, step, pad, apart in zip(
+    for name, extent, taps, step, pad, gap in zip(
         ("depth", "height", "width"), x_shape[1:4], weight_shape[:3], stride, sides, dilation, strict=True
     ):
-        if span(taps, apart) > extent + sum(pad):
-            got = f"a kernel that spans {span(taps, apart)} in {name}"
+        if span(taps, gap) > extent + sum(pad):
+            got = f"a kernel that spans {span(taps, gap)} in {name}"
             raise error("weight", got, f"at most {extent + sum(pad)}, the padded {name} of x")
-        extents.append(out_extent(extent, taps, step, apart, pad))
+        extents.append(out_extent(extent, taps, step, gap, pad))
     return (x_shape[0], *extents, weight_shape[3] * weight_shape[4])

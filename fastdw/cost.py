@@ -17,8 +17,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from fastdw import arguments, planner
 from fastdw.arguments import GivenPadding, GivenPair
 from fastdw.kernels.blocks import count_blocks
@@ -176,13 +174,12 @@ def network(graph: Any) -> Cost:
     for layer in graph.layers:
         shapes = graph.input_shapes(layer)
         out_shape = graph.shapes[layer.name]
-        n_parameters = sum(value.size for value in vars(layer).values() if isinstance(value, np.ndarray))
-        n_bytes = FLOAT_BYTES * (sum(math.prod(shape) for shape in shapes) + n_parameters + math.prod(out_shape))
+        n_bytes = FLOAT_BYTES * (sum(math.prod(shape) for shape in shapes) + layer.n_parameters + math.prod(out_shape))
         planned = n_bytes
         if layer.kind in KINDS:
             plan, _ = _plan(KINDS[layer.kind], shapes[0], layer.weight.shape, **getattr(layer, "geometry", {}))
             planned += bytes_of(plan) - plan.problem.bytes_moved
-        parts.append(Cost(layer.name, layer.multiply_adds(*shapes), n_parameters, n_bytes, planned, out_shape))
+        parts.append(Cost(layer.name, layer.multiply_adds(*shapes), layer.n_parameters, n_bytes, planned, out_shape))
     return _total(graph.name, parts, graph.input_shape, graph.output_shape)
 
 

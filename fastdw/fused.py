@@ -95,12 +95,12 @@ def scratch_places(requests: tuple[Request, ...], gate: tuple[Request, ...], bef
 
 def facts_of(requests: tuple[Request, ...]) -> tuple[tuple[Problem, ...], tuple[Plan, ...], bool, int]:
     """What a block's plan depends on: the stages' problems, their plans each for itself, whether arrays have no gaps, threads."""
-    apart = tuple(call.plan_of(request)[0] for request in requests)
+    plans = tuple(call.plan_of(request)[0] for request in requests)
     problems = tuple(laid(request)[0] for request in requests)
     from fastdw import thread_pool
 
     dense = all(is_dense(request) for request in requests)
-    return problems, apart, dense, min(requests[-1].threads, thread_pool.thread_limit())
+    return problems, plans, dense, min(requests[-1].threads, thread_pool.thread_limit())
 
 
 def is_dense(request: Request) -> bool:

@@ -35,7 +35,12 @@ DIGEST_LENGTH = 16
 HASH_BYTES = 32
 UNUSED_SECONDS = 14 * 24 * 3600  # directories of other digests are deleted when not used for so long
 LEFTOVER_SECONDS = 3600  # a file that is being written for so long was left by a process that died
+PACKAGE = Path(__file__).parent
 LOCK_SECONDS = 60  # a process that compiles for longer than this is not waited for
+
+
+def sources() -> list[Path]:
+    return [path for pattern in ("tile/*.py", "kernels/*.py", "*.py") for path in sorted(PACKAGE.glob(pattern))]
 
 
 @cache
@@ -43,9 +48,8 @@ def source_digest() -> str:
     """Of everything that shapes the machine code of a kernel."""
     options = [getattr(config, name, None) for name in ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "DEBUGINFO_DEFAULT")]
     digest = hashlib.sha256(f"{sys.version} {numba.__version__} {llvmlite.__version__} {options}".encode())
-    package = Path(__file__).parent
-    for path in [*sorted(package.glob("tile/*.py")), *sorted(package.glob("kernels/*.py")), *sorted(package.glob("*.py"))]:
-        digest.update(f"\n{path.relative_to(package)}\n".encode())
+    for path in sources():
+        digest.update(f"\n{path.relative_to(PACKAGE)}\n".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()[:DIGEST_LENGTH]
 
@@ -56,6 +60,11 @@ def directory() -> Path | None:
     try:
         root = knobs.cache_directory()
         if root is None:
+            return None
+        if not sources():
+            warn_once(
+                "cache", "kernels are compiled anew in each process: fastdw's source files, by which versions are told apart, are missing"
+            )
             return None
         path = root / source_digest()
         if not path.is_dir():

@@ -37,6 +37,12 @@ def candidates(problem: Problem, machine: Machine) -> tuple[list[KernelSpec], li
     return serving, refusals
 
 
+def vectorised(problem: Problem, machine: Machine) -> list[KernelSpec]:
+    """The kernels that serve a problem, in order of preference; the reference kernel only where there is no other."""
+    serving, _ = candidates(problem, machine)
+    return [spec for spec in serving if not spec.is_reference] or serving
+
+
 def plan(problem: Problem, threads: int = 1, machine: Machine | None = None) -> Plan:
     """The plan for a problem on a machine, this one unless another is given."""
     if _asked is not None:
@@ -45,12 +51,13 @@ def plan(problem: Problem, threads: int = 1, machine: Machine | None = None) -> 
 
 
 def plan_in_program(problem: Problem, threads: int = 1) -> Plan:
-    """The plan for a problem as a step of a program, whose threads share smaller work too."""
+    """The plan for a problem as a step of a program, whose threads share work too that a call by itself does on one."""
     found = plan(problem, threads)
-    if found.threads == 1 < threads and 2 * problem.multiply_adds >= IN_PROGRAM * parallel_flops(problem):
+    least = parallel_flops(problem)
+    if found.threads == 1 < threads and IN_PROGRAM * least <= 2 * problem.multiply_adds < least:
         shape, blocking = registry()[found.kernel].choose(problem, host(), threads)
         if shape == found.shape:
-            return replace(found, blocking=blocking, threads=threads)
+            return replace(found, blocking=blocking, threads=threads, reason=f"{found.reason}, shared in a program")
     return found
 
 
@@ -77,7 +84,7 @@ def check_strict(plan: Plan) -> None:
     Raises:
       RuntimeError: strict mode, and the plan is for the reference kernel.
     """
-    if registry()[plan.kernel].is_reference and knobs.strict():
+    if plan.is_reference and knobs.strict():
         raise RuntimeError(f"strict mode: got {plan.problem.key}, which only the reference kernel serves ({plan.reason})")
 
 
@@ -111,8 +118,7 @@ def forget() -> None:
 # ---- the space of plans ----
 def space(problem: Problem, threads: int, machine: Machine) -> Iterator[Plan]:
     """Every plan that a profile may hold: tiles x blockings x threads of the vectorised kernels that serve a problem."""
-    serving, _ = candidates(problem, machine)
-    for spec in [spec for spec in serving if not spec.is_reference] or serving:
+    for spec in vectorised(problem, machine):
         for tile in spec.shapes(problem, machine):
             for blocking in blockings(spec, problem, tile, threads, machine):
                 for used in sorted({1, threads}):
@@ -131,11 +137,11 @@ def adapt(choice: Choice, problem: Problem, threads: int, machine: Machine) -> P
     for spec in serving:
         for tile in spec.shapes(problem, machine) if spec.name == choice.kernel else ():
             if str(tile) == choice.tile:
-                blocking = min(blockings(spec, problem, tile, threads, machine), key=lambda one: apart(one, choice))
+                blocking = min(blockings(spec, problem, tile, threads, machine), key=lambda one: doublings_between(one, choice))
                 return Plan(problem, spec.name, tile, blocking, min(threads, choice.threads))
     return None
 
 
-def apart(blocking: Blocking, choice: Choice | Blocking) -> float:
-    """How unlike two blockings are, in doublings."""
+def doublings_between(blocking: Blocking, choice: Choice | Blocking) -> float:
+    """How unlike two blockings are."""
     return abs(math.log2(blocking.rows / choice.rows)) + abs(math.log2(blocking.channels / choice.channels))

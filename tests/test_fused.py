@@ -40,7 +40,8 @@ def run(stages: Stages, plan: BlockPlan, out: np.ndarray) -> np.ndarray:
 
 
 def apart(stages: Stages, out: np.ndarray) -> np.ndarray:
-    return run(stages, blockplanner.apart(*fused.facts_of(stages.requests)), out)
+    problems, plans, _, threads = fused.facts_of(stages.requests)
+    return run(stages, blockplanner.one_by_one(problems, plans, threads), out)
 
 
 @pytest.mark.parametrize("call", ["separable_conv2d", "inverted_residual"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 import re
 import shutil
@@ -74,6 +75,18 @@ def edited_package(folder: Path, old: str, new: str) -> Path:
     for source in sources:
         source.write_text(source.read_text().replace(old, new))
     return package
+
+
+def test_a_package_without_sources_is_compiled_anew(cache, first, tmp_path):
+    """As bundlers ship them: nothing tells whether another version has written what is in the cache."""
+    package = Path(shutil.copytree(PACKAGE, tmp_path / "bundle" / "fastdw", ignore=shutil.ignore_patterns("__pycache__")))
+    assert compileall.compile_dir(package, quiet=2, legacy=True)
+    for source in package.rglob("*.py"):
+        source.unlink()
+    second = run(cache, package)
+    assert (second.compiled, second.bits) == (first.compiled, first.bits)
+    (warning,) = second.warned
+    assert "source files" in warning
 
 
 def test_an_edited_callee_is_compiled_anew(cache, first, tmp_path):

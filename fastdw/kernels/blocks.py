@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from fastdw.jit import Inlined
 
+TASKS_A_THREAD = 4  # about, so that none waits long for the last
+
 
 @Inlined
 def block_start(index, blocks, extent, tile):

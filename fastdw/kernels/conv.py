@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fastdw.jit import Inlined, Task
-from fastdw.kernels.blocks import block_start, count_blocks, largest_block, shared_extent
+from fastdw.kernels.blocks import TASKS_A_THREAD, block_start, count_blocks, largest_block, shared_extent
 from fastdw.kernels.epilogue import EPILOGUE, epilogue_fields, finish
-from fastdw.kernels.panels import PANEL_FIELDS, best_panel_shape, panel_blockings, panel_fields, panel_shapes
-from fastdw.kernels.spec import Blocking, KernelSpec, Layout, Plan, extents_up_to
+from fastdw.kernels.panels import PANEL_FIELDS, best_panel_shape, extents_up_to, panel_blockings, panel_fields, panel_shapes
+from fastdw.kernels.spec import Blocking, KernelSpec, Layout, Plan
 from fastdw.machine import Machine
 from fastdw.packing import BLANK_ADDRESS
 from fastdw.problem import CONV, Problem, span
@@ -181,7 +181,7 @@ def blockings(problem: Problem, shape: TileShape) -> Iterator[Blocking]:
 
 def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape, Blocking]:
     shape = best_panel_shape([problem.out_width], shapes(problem, machine))
-    rows = shared_extent(problem.out_height, 1, threads, 4 * threads) if threads > 1 else problem.out_height
+    rows = shared_extent(problem.out_height, 1, threads, TASKS_A_THREAD * threads) if threads > 1 else problem.out_height
     most = rows if strip_cols(problem, shape) and strip_fits(problem, shape, rows) else 8
     return shape, Blocking(min(rows, most), problem.out_channels)
 

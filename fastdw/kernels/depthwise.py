@@ -22,7 +22,7 @@ from collections.abc import Iterator
 
 from fastdw.jit import Task
 from fastdw.kernels import depthwise_rows
-from fastdw.kernels.depthwise_rows import LINE, WAY_BYTES
+from fastdw.kernels.depthwise_rows import LINE_FLOATS, PASSED, WAY_BYTES
 from fastdw.kernels.epilogue import EPILOGUE, finish
 from fastdw.kernels.multipliers import expansion
 from fastdw.kernels.phases import (
@@ -46,7 +46,7 @@ from fastdw.tile import Context, TileShape, last_taps, load_row, load_taps, load
 
 MAX_TAPS = 7  # filter columns that one tile takes at once
 FEW_VECS = 2  # more spill where a filter row takes several chunks, or without a fused multiply-add
-WIDE_TAPS = 5  # from here on loads cost beside the multiply-adds; with more, tiles of one row come first
+WIDE_TAPS = 5  # from here on loads cost beside the multiply-adds; with more, tiles of one row come first, and multipliers have strips
 MAX_STRIDE = 2
 
 CONTEXT = Context(
@@ -67,8 +67,7 @@ def depthwise(shape, context, index):
     height = bottom - top
     row_step = c.grid_stride_row * c.grid_row
     window_rows = (shape.rows - 1) * c.grid_stride_row + 1
-    chunk_cols = (shape.cols - 1) * shape.stride + shape.taps
-    window_cols = chunk_cols - shape.taps + whole_taps + shape.rest
+    window_cols = shape.window_cols - shape.taps + whole_taps + shape.rest
     for tile_row in range(row_begin, row_end, shape.rows):
         row = min(tile_row, row_end - shape.rows)
         x_row = row * c.grid_stride_row - top
@@ -106,7 +105,9 @@ def depthwise(shape, context, index):
                             if first + window_rows > 0 and first < height:
                                 for q in range(0, whole_taps, shape.taps):
                                     first_col = x_col + q
-                                    if shape.rest == 0 or (first_col + chunk_cols > 0 and first_col < width):  # else beside the image
+                                    if shape.rest == 0 or (
+                                        first_col + shape.window_cols > 0 and first_col < width
+                                    ):  # else beside the image
                                         at = x + q * c.grid_col
                                         window = load_window_clipped(
                                             shape, at, row_step, c.grid_col, first, c.grid_stride_row, height, first_col, width, c.blank
@@ -128,7 +129,7 @@ def refuses(problem: Problem, machine: Machine) -> str | None:
         return f"column stride {problem.stride[1]} with dilation {problem.dilation[1]}, more than {MAX_STRIDE} on its grid"
     if depthwise_rows.refuses(problem, machine) is None:
         return "served along rows"
-    needs_strip = expansion(problem, machine)[0] == 0 or problem.kernel[1] > WIDE_TAPS or not any(shapes(problem, machine))
+    needs_strip = expansion(problem, machine).expand == 0 or problem.kernel[1] > WIDE_TAPS or not any(shapes(problem, machine))
     if problem.multiplier > 1 and needs_strip:
         return f"multiplier {problem.multiplier} with {problem.kernel[1]} filter columns, column stride {problem.stride[1]}"
     return None
@@ -143,7 +144,6 @@ TILES = (
 )
 # what the cost model does not see
 PAIRED = 2.0  # cores that issue in order: several vectors, where neighbours are loaded in pairs
-PASSED = 1.1  # other cores where all that is loaded passes through registers: several vectors, which leave room for fewer outputs
 HALVES = 1.2  # where tiles are small anyway, for want of registers: to read lines of cache in halves; twice in quarters
 BULKY = 1.1  # elsewhere: more than 8 pixels, or vectors of outputs where images come from memory or columns are strided
 CROWDED = 1.1  # few vectors of pixels that share sets of the first cache
@@ -241,8 +241,8 @@ def cost(problem: Problem, shape: TileShape) -> float:
     less, more = sorted((multiply_adds, loads))
     busy = (more + (1 if taps_wide >= WIDE_TAPS else 0.6) * less) / 2
     tiles = tile_rows * tile_cols * -(-problem.out_channels // shape.width)
-    apart = 0.97 + 0.03 * shape.rows
-    return tiles * apart * (touching(problem, shape.rows) * (busy + 0.4 * fresh + 0.6 * edge) + 0.5 * outputs + 5)
+    several_rows = 0.97 + 0.03 * shape.rows
+    return tiles * several_rows * (touching(problem, shape.rows) * (busy + 0.4 * fresh + 0.6 * edge) + 0.5 * outputs + 5)
 
 
 def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape, Blocking]:
@@ -257,7 +257,7 @@ def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape,
         if is_wide and shape.rows > 1:
             return SEVERAL_ROWS
         if machine.registers < 32:
-            return HALVES ** max(0, math.log2(LINE / shape.width))
+            return HALVES ** max(0, math.log2(LINE_FLOATS / shape.width))
         if not machine.is_memory_operand:
             return 1 if shape.vecs == 1 else PAIRED if machine.is_in_order else PASSED
         is_bulky = shape.pixels * (shape.vecs if is_slow else 1) > 8

@@ -44,11 +44,11 @@ from fastdw.tile import (
     load_row,
     load_taps,
     load_window,
-    once,
     scratch,
     slide_fma,
     store,
     view,
+    without_repeats,
     zeros,
 )
 
@@ -72,7 +72,7 @@ CONTEXT = Context(
 @Task
 def depthwise_any(shape, context, index):
     c = view(CONTEXT, context)
-    copied = once(shape)
+    copied = without_repeats(shape)
     rest = last_taps(copied)
     whole_taps = c.whole_taps if shape.rest > 0 else shape.taps  # known to the compiler where one chunk is all
     channel_block = index % c.channel_blocks
@@ -103,7 +103,6 @@ def depthwise_any(shape, context, index):
     rows_to = max(rows_from, min(strip_rows, grid_before(first_row - c.height, c.dilation_row)))
     cols_from = min(strip_cols, grid_before(first_col, c.dilation_col))
     cols_to = max(cols_from, min(strip_cols, grid_before(first_col - c.width, c.dilation_col)))
-    window_cols = (shape.cols - 1) * shape.stride + shape.taps
     pixel = 4 * shape.width
     strip_row = strip_cols * pixel
     strip = scratch(shape)
@@ -133,17 +132,17 @@ def depthwise_any(shape, context, index):
         for tile_row in range(row_begin, row_end, shape.rows):
             row = min(tile_row, row_end - shape.rows)
             top = (row - row_begin) * c.grid_stride_row
-            first_row = max(0, rows_from - top - (shape.rows - 1) * c.grid_stride_row)
-            last_row = min(c.kernel_rows, rows_to - top)
+            first_filter_row = max(0, rows_from - top - (shape.rows - 1) * c.grid_stride_row)
+            end_filter_row = min(c.kernel_rows, rows_to - top)
             for tile_col in range(col_begin, col_end, shape.cols):
                 col = min(tile_col, col_end - shape.cols)
                 beside = (col - col_begin) * c.grid_stride_col
-                first_chunk = max(0, (cols_from - beside - window_cols) // shape.taps + 1) * shape.taps if shape.rest > 0 else 0
+                first_chunk = max(0, (cols_from - beside - shape.window_cols) // shape.taps + 1) * shape.taps if shape.rest > 0 else 0
                 last_tap = min(whole_taps, cols_to - beside) if shape.rest > 0 else whole_taps
-                window = strip + (top + first_row) * strip_row + beside * pixel
-                weight = c.weight + first_row * c.weight_row + 4 * n
+                window = strip + (top + first_filter_row) * strip_row + beside * pixel
+                weight = c.weight + first_filter_row * c.weight_row + 4 * n
                 acc = zeros(shape)
-                for _ in range(first_row, last_row):
+                for _ in range(first_filter_row, end_filter_row):
                     for q in range(first_chunk, last_tap, shape.taps):
                         x_tile = load_window(copied, window + q * pixel, c.grid_stride_row * strip_row, pixel)
                         acc = slide_fma(shape, acc, x_tile, load_taps(shape, weight + q * c.weight_col, c.weight_col))
@@ -270,5 +269,5 @@ SPEC = KernelSpec(
     choose=choose,
     bind=bind,
     fused_multiply_adds=lambda shape: tuple(shape.pixels * shape.vecs * taps for taps in (shape.taps, shape.rest) if taps),
-    cost=depthwise.cost,
+    cost=cost,
 )

@@ -15,7 +15,7 @@ import math
 from collections.abc import Iterator
 
 from fastdw.jit import Task
-from fastdw.kernels.blocks import block_start, count_blocks
+from fastdw.kernels.blocks import TASKS_A_THREAD, block_start, count_blocks
 from fastdw.kernels.epilogue import EPILOGUE, epilogue_fields, finish
 from fastdw.kernels.spec import MIN_LANES, Blocking, KernelSpec, Layout, Plan
 from fastdw.machine import Machine
@@ -115,7 +115,7 @@ def blockings(problem: Problem, shape: TileShape) -> Iterator[Blocking]:
 
 def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape, Blocking]:
     shape = next(shapes(problem, machine))
-    rows = problem.out_height if threads == 1 else max(shape.rows, problem.out_height // (4 * threads))
+    rows = problem.out_height if threads == 1 else max(shape.rows, problem.out_height // (TASKS_A_THREAD * threads))
     return shape, Blocking(rows, problem.channels)
 
 
@@ -156,5 +156,5 @@ SPEC = KernelSpec(
     choose=choose,
     bind=bind,
     fused_multiply_adds=lambda shape: (shape.rows * shape.vecs,),
-    rank=-1,
+    rank=-2,  # before rows, which serves few channels too, in narrower vectors
 )

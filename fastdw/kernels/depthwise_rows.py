@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 
 from fastdw.jit import Inlined, Task
 from fastdw.kernels.epilogue import EPILOGUE, finish
@@ -53,9 +52,10 @@ def tile_start(tile, tiles, outputs, cols):
 
 
 @Inlined
-def sums(shape, c, taps, x, weight):
+def sums(shape, c, filter_rows, x, weight):
+    """The tile's sums over so many filter rows."""
     acc = zeros(shape)
-    for _ in range(taps):
+    for _ in range(filter_rows):
         acc = slide_row(shape, acc, x, c.grid_stride_row * c.grid_row, c.grid_col, weight, c.weight_col)
         x += c.grid_row
         weight += c.weight_row
@@ -63,11 +63,11 @@ def sums(shape, c, taps, x, weight):
 
 
 @Inlined
-def compute_rows(shape, c, image, row_phase, row, top, bottom, begin, end):
+def compute_row_of_tiles(shape, c, image, row_phase, row, top, bottom, begin, end):
     first = row * c.grid_stride_row
-    first_tap = min(c.kernel_rows, max(0, top - first))
-    taps = min(c.kernel_rows, max(0, bottom - first)) - first_tap
-    weight_row = c.weight + first_tap * c.weight_row
+    first_filter_row = min(c.kernel_rows, max(0, top - first))
+    filter_rows = min(c.kernel_rows, max(0, bottom - first)) - first_filter_row
+    weight_row = c.weight + first_filter_row * c.weight_row
     for col_phase in range(c.col_phases):
         x_image, out_image, residual_image = phase_addresses(c, image, row_phase, col_phase)
         cols = phase_outputs(c.cols, col_phase, c.col_phases)
@@ -76,20 +76,20 @@ def compute_rows(shape, c, image, row_phase, row, top, bottom, begin, end):
         tiles = (cols + shape.cols - 1) // shape.cols
         for tile in range(tiles):
             col = tile_start(tile, tiles, cols, shape.cols)
-            x_tile = x_image + (first + first_tap) * c.grid_row + col * shape.stride * c.grid_col
+            x_tile = x_image + (first + first_filter_row) * c.grid_row + col * shape.stride * c.grid_col
             out_tile = out_image + row * c.out_row + col * c.out_col
             residual_tile = residual_image + row * c.residual_row + col * c.residual_col
             for tile_n in range(begin, end, shape.width):
                 n = min(tile_n, end - shape.width)
                 x, weight = x_tile + 4 * (n // shape.expand), weight_row + 4 * n
                 if shape.whole:
-                    acc = sums(shape, c, taps, x, weight)
+                    acc = sums(shape, c, filter_rows, x, weight)
                 elif tile == 0:
-                    acc = sums(without_right(shape), c, taps, x, weight)
+                    acc = sums(without_right(shape), c, filter_rows, x, weight)
                 elif tile == tiles - 1:
-                    acc = sums(without_left(shape), c, taps, x, weight)
+                    acc = sums(without_left(shape), c, filter_rows, x, weight)
                 else:
-                    acc = sums(without_left(without_right(shape)), c, taps, x, weight)
+                    acc = sums(without_left(without_right(shape)), c, filter_rows, x, weight)
                 bias = load_row(shape, c.bias + n * c.bias_channel, shape.last_vec)
                 finish(shape, acc, bias, c, shape.last_vec, residual_tile + 4 * n, out_tile + 4 * n)
 
@@ -104,12 +104,12 @@ def depthwise_rows(shape, context, index):
         first = row * c.grid_stride_row
         window_rows = (shape.rows - 1) * c.grid_stride_row + c.kernel_rows
         if shape.rows == 1 or (first >= top and first + window_rows <= bottom):
-            compute_rows(shape, c, image, row_phase, row, top, bottom, begin, end)
+            compute_row_of_tiles(shape, c, image, row_phase, row, top, bottom, begin, end)
             if shape.uneven:  # then there is one row
-                compute_rows(narrower(shape), c, image, row_phase, row, top, bottom, begin, end)
+                compute_row_of_tiles(narrower(shape), c, image, row_phase, row, top, bottom, begin, end)
         else:
             for i in range(shape.rows):
-                compute_rows(one_row(shape), c, image, row_phase, row + i, top, bottom, begin, end)
+                compute_row_of_tiles(one_row(shape), c, image, row_phase, row + i, top, bottom, begin, end)
 
 
 def refuses(problem: Problem, machine: Machine) -> str | None:
@@ -135,7 +135,7 @@ def shapes(problem: Problem, machine: Machine) -> Iterator[TileShape]:
     expand, lanes, unit, _ = expansion(problem, machine)
     rows_of_phases = phases_of_columns(problem)
     edges = {(left, max(0, (outputs - 1) * stride + taps - end)) for outputs, left, end in rows_of_phases}
-    if stride > MAX_STRIDE or len(edges) > 1 or (expand != 1 and not repeats(problem, machine, expand)):
+    if stride > MAX_STRIDE or len(edges) > 1 or expand == 0 or (expand > 1 and not repeats(problem, machine)):
         return
     (left, right), widths = edges.pop(), {outputs for outputs, _, _ in rows_of_phases}
     if not is_usual(left, right, taps):
@@ -145,8 +145,19 @@ def shapes(problem: Problem, machine: Machine) -> Iterator[TileShape]:
     whole = ((1, width, 1), (1, width, 2), (1, width, 4)) if is_narrow else ()
     for rows, cols, vecs in dict.fromkeys((*whole, *TILES, *(APART if problem.dilation[1] > 1 else ()))):
         is_whole = is_narrow and cols == width and (rows == 1 or not is_uneven)
-        tile = TileShape(rows, cols, vecs * unit, lanes, taps, stride, expand=expand, left=left, right=right, whole=is_whole)
-        tile = replace(tile, uneven=is_whole and is_uneven)
+        tile = TileShape(
+            rows,
+            cols,
+            vecs * unit,
+            lanes,
+            taps,
+            stride,
+            expand=expand,
+            left=left,
+            right=right,
+            whole=is_whole,
+            uneven=is_whole and is_uneven,
+        )
         if fits(problem, tile) and is_held(tile, machine):
             yield tile
 
@@ -158,9 +169,9 @@ def is_usual(left: int, right: int, taps: int) -> bool:
     return around or (left, right) in ((0, 0), (reach, 0))
 
 
-def repeats(problem: Problem, machine: Machine, expand: int) -> bool:
+def repeats(problem: Problem, machine: Machine) -> bool:
     """Whether channels are repeated as they are loaded: else strips serve, as where permutations take turns with multiply-adds."""
-    return expand > 1 and problem.kernel[1] <= 5 and machine.registers >= 32 and machine.is_memory_operand
+    return problem.kernel[1] <= 5 and machine.registers >= 32 and machine.is_memory_operand
 
 
 def phases_of_columns(problem: Problem) -> set[tuple[int, int, int]]:
@@ -225,10 +236,13 @@ def blockings(problem: Problem, shape: TileShape) -> Iterator[Blocking]:
 
 
 WAYS, WAY_BYTES = 8, 4 << 10  # of the first cache
-LINE = ALIGNMENT_BYTES // 4  # floats of one
+LINE_FLOATS = ALIGNMENT_BYTES // 4  # of a line of the cache
 CROWDED = 1.7  # loads of lines that do not stay in their sets, where a tile takes all of a line; more where it comes back for the rest
 WIDE_TAPS, WIDE_VECS = 7, 8  # under wider filters blocks of channels, whose taps stay in a cache
-FEW = {1: 7, 2: 8}  # pixels of a tile, by stride, that cores which issue in order should not go below: loads are waited for
+LEAST_PIXELS_IN_ORDER = {
+    1: 7,
+    2: 8,
+}  # pixels of a tile, by stride, that cores which issue in order should not go below: loads are waited for
 PASSED = 1.1  # cores where all that is loaded passes through registers: several vectors, which leave room for fewer outputs
 HALVES = 1.13  # where tiles are small anyway, for want of registers: to read lines of cache in halves; twice in quarters
 BULKY = 1.3  # elsewhere: more than 8 pixels, where memory is waited for (small filters, no phases) or a multiplier makes many outputs
@@ -244,9 +258,9 @@ def cost(problem: Problem, shape: TileShape) -> float:
     x_loads = taps_high * shape.vecs * shape.rows * columns_read(shape)
     loads = x_loads + taps_high * shape.vecs * taps_wide
     fresh = window_rows * shape.cols * shape.stride * shape.vecs / shape.expand
-    apart = WAY_BYTES // math.gcd(WAY_BYTES, 4 * problem.channels * problem.dilation[1])  # pixels of a row that share no sets
-    lost = max(0, 1 - 1.1 * WAYS * apart / (window_rows * columns_read(shape) + shape.pixels)) if shape.expand == 1 else 0
-    crowded = CROWDED * x_loads * lost * LINE / (shape.lanes * min(shape.vecs, 2))
+    unshared = WAY_BYTES // math.gcd(WAY_BYTES, 4 * problem.channels * problem.dilation[1])  # pixels of a row that share no sets
+    lost = max(0, 1 - 1.1 * WAYS * unshared / (window_rows * columns_read(shape) + shape.pixels)) if shape.expand == 1 else 0
+    crowded = CROWDED * x_loads * lost * LINE_FLOATS / (shape.lanes * min(shape.vecs, 2))
     tiles = mean_tiles(problem, 0, shape.rows) * mean_tiles(problem, 1, shape.cols) * -(-problem.out_channels // shape.width)
     several = (0.98 + 0.02 * shape.rows) * (1 if problem.dilation[1] > 1 else 0.97 + 0.03 * shape.vecs)
     return tiles * several * ((multiply_adds + loads) / 2 + 0.7 * fresh + crowded + 3)
@@ -257,14 +271,14 @@ def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape,
 
     def factor(shape: TileShape) -> float:
         if machine.registers < 32:
-            return HALVES ** max(0, math.log2(LINE / shape.width))
+            return HALVES ** max(0, math.log2(LINE_FLOATS / shape.width))
         if machine.is_memory_operand:
             return BULKY if (is_slow or shape.expand > 1) and shape.pixels * shape.stride > 8 else 1
         return PASSED if shape.vecs > 1 else 1
 
     found = list(shapes(problem, machine))
     if machine.is_in_order:
-        enough = min(max(shape.pixels for shape in found), FEW[grid_stride(problem, 1)])
+        enough = min(max(shape.pixels for shape in found), LEAST_PIXELS_IN_ORDER[grid_stride(problem, 1)])
         found = [shape for shape in found if shape.pixels >= enough]
     shape = min(found, key=lambda shape: cost(problem, shape) * factor(shape))
     channels = WIDE_VECS * shape.lanes if problem.kernel[1] > WIDE_TAPS else problem.out_channels

@@ -22,6 +22,7 @@ PANEL_FIELDS = (
 )
 
 
+EXTENTS = (1, 2, 4, 6, 7, 8, 12, 14)  # pixels of a tile: a finite set, or odd images would compile for seconds each
 USUAL_GAIN = 0.95  # panels of another width than the usual one must save so much: each is machine code of its own
 LONE = 1.1  # what a panel of one vector costs, with a factor to load for every multiply-add
 
@@ -58,6 +59,10 @@ def panel_fields(columns: int, shape: TileShape, layout: Layout, channels_a_task
         "last_panel": panels.last,
         "panel_blocks": max(1, min(panels.count, -(-columns // max(1, channels_a_task)))),
     }
+
+
+def extents_up_to(limit: int) -> list[int]:
+    return [extent for extent in EXTENTS if extent <= limit]
 
 
 def panel_shapes(extents: Iterable[int], columns: int, machine: Machine) -> Iterator[TileShape]:

@@ -2,7 +2,7 @@
 
 Output j reads j*stride + q*dilation - padding for q = 0, 1, .... With g = gcd(stride, dilation), outputs j, j + dilation/g,
 j + 2*dilation/g, ... read one grid, dilation apart, with a stride of stride/g on it. Phase f holds the outputs from j = f on;
-without dilation there is one. A task computes outputs of one phase of rows: a block of its rows, and of channels.
+without dilation there is one.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 
 from fastdw.jit import Inlined
-from fastdw.kernels.blocks import block_start, count_blocks
+from fastdw.kernels.blocks import TASKS_A_THREAD, block_start, count_blocks
 from fastdw.kernels.epilogue import epilogue_fields
 from fastdw.kernels.spec import Blocking, Layout, Plan
 from fastdw.packing import BLANK_ADDRESS
@@ -130,7 +130,7 @@ def _outputs(problem: Problem, axis: int) -> int:
 def phase_fields(plan: Plan, layout: Layout) -> dict[str, int]:
     """Of PHASES and EPILOGUE."""
     p, fields = plan.problem, epilogue_fields(plan, layout)
-    rows, cols = phases(p, 0), phases(p, 1)
+    row_phases, col_phases = phases(p, 0), phases(p, 1)
     return fields | {
         "blank": BLANK_ADDRESS,
         "height": p.height,
@@ -150,8 +150,8 @@ def phase_fields(plan: Plan, layout: Layout) -> dict[str, int]:
         "x_col": layout.x[2],
         "weight_row": layout.weight[0],
         "weight_col": layout.weight[1],
-        "row_phases": rows,
-        "col_phases": cols,
+        "row_phases": row_phases,
+        "col_phases": col_phases,
         "grid_stride_row": grid_stride(p, 0),
         "grid_stride_col": grid_stride(p, 1),
         "grid_row": p.dilation[0] * layout.x[1],
@@ -160,10 +160,10 @@ def phase_fields(plan: Plan, layout: Layout) -> dict[str, int]:
         "out_pixel": fields["out_col"],
         "residual_line": fields["residual_row"],
         "residual_pixel": fields["residual_col"],
-        "out_row": fields["out_row"] * rows,
-        "out_col": fields["out_col"] * cols,
-        "residual_row": fields["residual_row"] * rows,
-        "residual_col": fields["residual_col"] * cols,
+        "out_row": fields["out_row"] * row_phases,
+        "out_col": fields["out_col"] * col_phases,
+        "residual_row": fields["residual_row"] * row_phases,
+        "residual_col": fields["residual_col"] * col_phases,
     }
 
 
@@ -172,7 +172,7 @@ def default_blocking(problem: Problem, shape: TileShape, threads: int, channels:
     channels leave gaps in rows of the output, which memory fills slowly."""
     rows = most_outputs(problem, 0)
     if threads > 1:
-        rows = max(shape.rows, rows // max(1, 4 * threads // phases(problem, 0)))
+        rows = max(shape.rows, rows // max(1, TASKS_A_THREAD * threads // phases(problem, 0)))
     return Blocking(rows, min(channels, problem.out_channels))
 
 

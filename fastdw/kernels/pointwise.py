@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from fastdw.jit import Task
-from fastdw.kernels.blocks import block_start, count_blocks
+from fastdw.kernels.blocks import TASKS_A_THREAD, block_start, count_blocks
 from fastdw.kernels.epilogue import EPILOGUE, epilogue_fields, finish
-from fastdw.kernels.panels import PANEL_FIELDS, best_panel_shape, panel_blockings, panel_fields, panel_shapes
-from fastdw.kernels.spec import Blocking, KernelSpec, Layout, Plan, extents_up_to
+from fastdw.kernels.panels import PANEL_FIELDS, best_panel_shape, extents_up_to, panel_blockings, panel_fields, panel_shapes
+from fastdw.kernels.spec import Blocking, KernelSpec, Layout, Plan
 from fastdw.machine import Machine
 from fastdw.packing import Panels
 from fastdw.problem import POINTWISE, Problem
@@ -81,7 +81,6 @@ def blockings(problem: Problem, shape: TileShape) -> Iterator[Blocking]:
 
 
 TASK_X_BYTES = 64 << 10  # of x in one task, about: the more it computes, the less its start costs
-TASKS_A_THREAD = 4  # at least, so that none waits long for the last
 TASK_PIXELS = 96  # at least: a panel of the weight is read once for so many pixels
 
 

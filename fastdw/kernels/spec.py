@@ -20,7 +20,6 @@ from fastdw.tile import Context, TileShape
 
 REFERENCE = "reference"  # how the names of kernels with one lane begin
 MIN_LANES = 4  # of the narrowest vector, but where there are fewer channels
-EXTENTS = (1, 2, 4, 6, 7, 8, 12, 14)  # pixels along one side of a tile: a finite set, or odd images would compile for seconds each
 
 
 @dataclass(frozen=True)
@@ -126,7 +125,7 @@ class KernelSpec:
     choose: the default tile and blocking for a problem, a machine and a number of threads.
     bind: the context's fields and the number of tasks.
     fused_multiply_adds: vector FMAs of one turn of the innermost loop, of each where there are several; none where it only adds.
-    rank: kernels are asked in this order.
+    rank: kernels are asked in this order, the least first, then by name.
     looks_ahead: for a plan and its tasks, the field of the context where the task is told what to bring into the cache for later
       steps of a program, and how many times a task brings a cache line, about. Zeros where it does not.
     cost: what a tile may cost for a problem, in a unit of the kernel's own; the tuner tries the cheapest tiles first.
@@ -173,7 +172,3 @@ def lanes_for(channels: int, machine: Machine) -> int:
     while lanes > max(MIN_LANES, channels):
         lanes //= 2
     return 2 if channels == 3 and not machine.has_threes else min(lanes, channels)
-
-
-def extents_up_to(limit: int) -> list[int]:
-    return [extent for extent in EXTENTS if extent <= limit]

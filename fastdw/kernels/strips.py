@@ -77,9 +77,15 @@ FIRST, LAST, HEAD, DONE = (at(STAGE, field) for field in ("first", "last", "head
 
 
 @Inlined
-def needed(row, stride, top, span, height):
-    """The input rows from the first to the one after the last, that output rows before `row` and from `row` on meet at."""
-    return min(height, max(0, row * stride - top)), min(height, max(0, (row - 1) * stride - top + span))
+def first_needed(row, stride, top, height):
+    """The first input row that output rows from `row` on read."""
+    return min(height, max(0, row * stride - top))
+
+
+@Inlined
+def end_needed(end, stride, top, span, height):
+    """The input row after the last that output rows before `end` read."""
+    return min(height, max(0, (end - 1) * stride - top + span))
 
 
 @Inlined
@@ -131,9 +137,8 @@ def strips(shape, context, index):
             s = view(STAGE, record)
             poke(record + FIRST, first)
             poke(record + LAST, last)
-            first, _unused = needed(first, s.stride, s.top, s.span, s.height)
-            _unused, last = needed(last, s.stride, s.top, s.span, s.height)
-            last = max(first, last)
+            first = first_needed(first, s.stride, s.top, s.height)
+            last = max(first, end_needed(last, s.stride, s.top, s.span, s.height))
         x = c.x + image * c.x_image  # of row 0, which need not be there
         for k in range(c.stages):
             s = view(STAGE, record)
@@ -174,9 +179,9 @@ def needed_by(plans: tuple[Plan, ...], rows: Rows) -> list[Rows]:
     found = [rows]
     for plan in reversed(plans[1:]):
         p = plan.problem
-        facts = (p.stride[0], p.padding[0][0], span(p.kernel[0], p.dilation[0]), p.height)
-        first, last = (needed(row, *facts)[side] for side, row in enumerate(found[0]))
-        found.insert(0, (first, max(first, last)))
+        stride, top, high = p.stride[0], p.padding[0][0], span(p.kernel[0], p.dilation[0])
+        first = first_needed(found[0][0], stride, top, p.height)
+        found.insert(0, (first, max(first, end_needed(found[0][1], stride, top, high, p.height))))
     return found
 
 

@@ -25,6 +25,10 @@ class Block(Layer):
     kind = "block"
     stages: tuple[Convolution, ...] = field(kw_only=True)
 
+    @property
+    def n_parameters(self) -> int:
+        return sum(stage.n_parameters for stage in self.stages)
+
     def stage_shapes(self, shape: Shape) -> list[Shape]:
         """Of the input and of what each stage gives."""
         shapes = [shape]

@@ -128,7 +128,7 @@ def prepare_elementwise(threads: int | None, shapes: tuple[Shape, ...], name: st
     x_shape, other = shapes[0], shapes[1] if len(shapes) == 2 else None
     parameters: Parameters = {}
     if constant is not None:
-        constant = np.broadcast_to(constant, x_shape[-1:]) if constant.size == 1 else constant
+        constant = np.full(x_shape[-1:], constant.item()) if constant.size == 1 else constant
         parameters, other, names = {name: np.array(constant, np.float32)}, constant.shape, ("x", name)
     extents = elementwise.extents_of(x_shape, other)
     if extents is None:

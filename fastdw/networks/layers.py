@@ -40,6 +40,10 @@ class Layer(ABC):
     def multiply_adds(self, *input_shapes: Shape) -> int:
         return 0
 
+    @property
+    def n_parameters(self) -> int:
+        return sum(value.size for value in vars(self).values() if isinstance(value, np.ndarray))
+
     @abstractmethod
     def prepare(self, threads: int | None, *input_shapes: Shape) -> LayerCall:
         """A call for inputs of these shapes: call(*inputs, out=array)."""

@@ -158,8 +158,7 @@ def plan_layer(graph: Graph, layer: Layer, threads: int | None) -> PlannedLayer:
     except (TypeError, ValueError) as error:
         raise type(error)(f"{graph.name}: {layer.name}: {error}") from error
     plan = getattr(call, "plan", None)
-    n_parameters = sum(value.size for value in vars(layer).values() if isinstance(value, np.ndarray))
-    n_bytes = 4 * (sum(map(prod, shapes)) + n_parameters + prod(graph.shapes[layer.name]))
+    n_bytes = 4 * (sum(map(prod, shapes)) + layer.n_parameters + prod(graph.shapes[layer.name]))
     return PlannedLayer(
         layer.name,
         layer.kind,

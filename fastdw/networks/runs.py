@@ -27,7 +27,7 @@ def make_runs(layers: tuple[PlannedLayer, ...], values: dict[str, np.ndarray], o
         if is_compiled:
             runs.append(compiled(list(group), values, output, threads))
         else:
-            runs += [apart(layer, values, output) for layer in group]
+            runs += [alone(layer, values, output) for layer in group]
     return runs
 
 
@@ -35,7 +35,7 @@ def scratch_name(layer: str) -> str:
     return f"scratch of {layer}"
 
 
-def apart(layer: PlannedLayer, values: dict[str, np.ndarray], output: str) -> Run:
+def alone(layer: PlannedLayer, values: dict[str, np.ndarray], output: str) -> Run:
     def run(x: np.ndarray, out: np.ndarray) -> None:
         given = [x if name == INPUT else out if name == output else values[name] for name in layer.inputs]
         layer.call(*given, out=out if layer.name == output else values[layer.name])

@@ -1,11 +1,8 @@
 """Register tiles: their shapes, contexts and operations, and how they become machine code."""
 
-from fastdw.tile.arithmetic import exp, larger, multiply, reciprocal, subtract
+from fastdw.tile.arithmetic import activate, add, divide, exp, larger, multiply, positive_zero, reciprocal, subtract
 from fastdw.tile.memory import arrive, arrived, call, give_way, move, pause, peek, poke, prefetch, take
 from fastdw.tile.operations import (
-    activate,
-    add,
-    divide,
     last_taps,
     load,
     load_pixel,
@@ -15,18 +12,17 @@ from fastdw.tile.operations import (
     load_window,
     load_window_clipped,
     narrower,
-    once,
     one_row,
     outer_fma,
     outer_fma_clipped,
     outer_fma_deep,
-    positive_zero,
     scratch,
     slide_fma,
     slide_row,
     store,
     view,
     without_left,
+    without_repeats,
     without_right,
     zeros,
 )
@@ -61,7 +57,6 @@ __all__ = [
     "move",
     "multiply",
     "narrower",
-    "once",
     "one_row",
     "outer_fma",
     "outer_fma_clipped",
@@ -80,6 +75,7 @@ __all__ = [
     "take",
     "view",
     "without_left",
+    "without_repeats",
     "without_right",
     "zeros",
 ]

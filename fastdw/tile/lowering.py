@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from functools import cache
 
@@ -11,14 +12,13 @@ from numba.core.typing.templates import make_intrinsic_template
 
 from fastdw.machine import tuned_core
 from fastdw.tile import arithmetic_lowering, memory_lowering, run_lowering
-from fastdw.tile.shapes import SCRATCH_BYTES
+from fastdw.tile.shapes import SCRATCH_BYTES, TileShape
 from fastdw.tile.values import (
     F32,
     I8,
     I32,
     I64,
     LOWERINGS,
-    ConstantsType,
     ContextType,
     Lowering,
     TileType,
@@ -84,7 +84,9 @@ def load(shape, address, row_step, col_step, last_vec) -> Lowering:
 
 
 def _changed(shape, **fields) -> Lowering:
-    return ConstantsType("TileShape", shape.fields | fields), lambda builder, shape: shape
+    """The shape with other fields, and all that follows from them, as dataclasses.replace gives in the meaning."""
+    given = {field.name: shape.fields[field.name] for field in dataclasses.fields(TileShape)}
+    return TileShape(**(given | fields))._numba_type_, lambda builder, shape: shape
 
 
 @lowering
@@ -93,7 +95,7 @@ def last_taps(shape) -> Lowering:
 
 
 @lowering
-def once(shape) -> Lowering:
+def without_repeats(shape) -> Lowering:
     return _changed(shape, expand=1)
 
 
@@ -217,8 +219,8 @@ def slide_fma(shape, acc, x, taps) -> Lowering:
 def slide_row(shape, acc, address, row_step, col_step, weight, tap_step) -> Lowering:
     """Pixel after pixel with the taps in registers, or tap after tap with the pixels there, whichever are fewer."""
     fields, row, expand = shape.fields, tile_type(shape, 1, 1), shape.fields["expand"]
-    n_taps, stride, window_cols = fields["taps"], fields["stride"], (fields["cols"] - 1) * fields["stride"] + fields["taps"]
-    inside = range(fields["left"], window_cols - fields["right"])
+    n_taps, stride = fields["taps"], fields["stride"]
+    inside = range(fields["left"], fields["window_cols"] - fields["right"])
     by_pixel = n_taps <= len(inside)
 
     def generate(builder, shape, tile, address, row_step, col_step, weight, tap_step):

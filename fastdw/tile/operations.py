@@ -15,7 +15,6 @@ from functools import cached_property, update_wrapper
 
 import numpy as np
 
-from fastdw.tile.activations import CLAMP, FUNCTIONS
 from fastdw.tile.shapes import SCRATCH_BYTES, Context, TileShape
 
 Tile = np.ndarray
@@ -104,7 +103,7 @@ def last_taps(shape: TileShape) -> TileShape:
 
 
 @Operation
-def once(shape: TileShape) -> TileShape:
+def without_repeats(shape: TileShape) -> TileShape:
     """The shape for pixels whose channels are repeated already."""
     return replace(shape, expand=1)
 
@@ -251,71 +250,6 @@ def outer_fma_clipped(acc: Tile, address: int, pixel_step: int, row: Tile, col: 
     at = [address + p * pixel_step if 0 <= col + p * col_stride < width else blank for p in range(pixels)]
     x = np.array([floats(a, 1)[0] for a in at], np.float32)
     return fused_multiply_add(x.reshape(*acc.shape[:2], 1, 1), row, acc)
-
-
-@Operation
-def add(tile: Tile, other: Tile) -> Tile:
-    """tile + other, rounded once; a row is added to every pixel"""
-    with np.errstate(all="ignore"):
-        return tile + other
-
-
-@Operation
-def divide(tile: Tile, count: int) -> Tile:
-    """tile / count, rounded once"""
-    with np.errstate(all="ignore"):
-        return tile / np.float32(count)
-
-
-@Operation
-def positive_zero(tile: Tile) -> Tile:
-    """-0 becomes +0; all else stays"""
-    return tile + np.float32(0)
-
-
-class NumpyArithmetic:
-    """What an activation computes with, on float32 arrays: see activations.Arithmetic."""
-
-    def add(self, x, y):
-        return np.add(x, y, dtype=np.float32)
-
-    def multiply(self, x, y):
-        return np.multiply(x, y, dtype=np.float32)
-
-    def multiply_add(self, x, y, z):
-        return fused_multiply_add(*(np.asarray(value, np.float32) for value in (x, y, z)))
-
-    def negative(self, x):
-        return np.negative(x)
-
-    def absolute(self, x):
-        return np.abs(x)
-
-    def with_sign_of(self, x, y):
-        return np.copysign(x, y)
-
-    def at_least(self, x, low):
-        return np.where(x < low, np.float32(low), x)
-
-    def at_most(self, x, high):
-        return np.where(x > high, np.float32(high), x)
-
-    def bits_minus(self, bits, x):
-        return (np.int32(bits) - x.view(np.int32)).view(np.float32)
-
-    def shift_left(self, x, count):
-        return (x.view(np.int32) << count).view(np.float32)
-
-
-@Operation
-def activate(shape: TileShape, tile: Tile, low: int, high: int) -> Tile:
-    """The shape's activation of each number; NaN stays. A clamp is to bounds that are the bits of float32 numbers."""
-    arithmetic = NumpyArithmetic()
-    with np.errstate(all="ignore"):
-        if shape.activation == CLAMP:
-            bottom, top = np.array([low, high], np.int64).astype(np.int32).view(np.float32)
-            return arithmetic.at_most(arithmetic.at_least(tile, bottom), top)
-        return FUNCTIONS[shape.activation](arithmetic, tile)
 
 
 @Operation

@@ -78,7 +78,8 @@ class TileShape:
 
     @property
     def constants(self) -> dict[str, Any]:
-        return asdict(self) | {"pixels": self.pixels, "width": self.width, "last_vec": self.last_vec}
+        derived = ("pixels", "width", "last_vec", "window_cols")
+        return asdict(self) | {name: getattr(self, name) for name in derived}
 
     @cached_property
     def _numba_type_(self):

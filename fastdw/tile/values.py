@@ -94,8 +94,7 @@ def tile_type(shape: ConstantsType, rows: int, cols: int) -> TileType:
 
 
 def window_type(shape: ConstantsType) -> TileType:
-    f = shape.fields
-    return tile_type(shape, f["rows"], (f["cols"] - 1) * f["stride"] + f["taps"] if f["taps"] else 0)
+    return tile_type(shape, shape.fields["rows"], shape.fields["window_cols"])
 
 
 def pack(builder, typ: TileType, vectors: list) -> ir.Value:

@@ -37,14 +37,13 @@ def default_plans(problem: Problem, threads: int, machine: Machine) -> list[Plan
 def tile_plans(like: Plan, asked: int, machine: Machine) -> list[Plan]:
     """A plan for each tile of each vectorised kernel, with the blocking that is most like a plan's; the least estimates first."""
     problem = like.problem
-    serving, _ = planner.candidates(problem, machine)
     found: list[tuple[float, Plan]] = []
-    for spec in [spec for spec in serving if not spec.is_reference] or serving:
+    for spec in planner.vectorised(problem, machine):
         costs = {tile: estimate(spec, problem, tile) for tile in spec.shapes(problem, machine)}
         for tile, cost in sorted(costs.items(), key=lambda pair: pair[1])[:MOST_TILES]:
             if cost <= HOPELESS * min(costs.values()):
                 offered = planner.blockings(spec, problem, tile, asked, machine)
-                blocking = min(offered, key=lambda one: planner.apart(one, like.blocking))
+                blocking = min(offered, key=lambda one: planner.doublings_between(one, like.blocking))
                 found.append((cost / min(costs.values()), Plan(problem, spec.name, tile, blocking, like.threads)))
     return [plan for _, plan in sorted(found, key=lambda pair: pair[0])]
 
@@ -52,7 +51,7 @@ def tile_plans(like: Plan, asked: int, machine: Machine) -> list[Plan]:
 def blocking_plans(like: Plan, asked: int, machine: Machine) -> list[Plan]:
     """Every blocking of a plan's tile, those most like its own first."""
     offered = planner.blockings(registry()[like.kernel], like.problem, like.shape, asked, machine)
-    return [replace(like, blocking=blocking) for blocking in sorted(offered, key=lambda one: planner.apart(one, like.blocking))]
+    return [replace(like, blocking=blocking) for blocking in sorted(offered, key=lambda one: planner.doublings_between(one, like.blocking))]
 
 
 def every_plan(problem: Problem, threads: int, machine: Machine) -> list[Plan]:

@@ -9,6 +9,7 @@ from graphs import conv, depthwise, pointwise, value
 from fastdw import blockplanner, program, thread_pool
 from fastdw.machine import host
 from fastdw.networks import ARCHITECTURES, Graph, Network
+from fastdw.networks.blocks import Block, fuse
 from fastdw.networks.elementwise import Add
 from fastdw.networks.graph import INPUT
 
@@ -80,6 +81,15 @@ def test_what_others_read_is_no_part_of_a_block():
     graph.add(pointwise("again", "second", 48, 16))
     graph.add(Add("both", ("again", "last")))
     assert kinds(runs_alike(graph, 1)) == ["conv2d", "block", "depthwise_conv2d", "pointwise_conv2d", "pointwise_conv2d"]
+
+
+def test_a_block_has_the_parameters_of_its_stages():
+    graph = ARCHITECTURES["mobilenet_v2"](size=128, classes=10)
+    blocks = [layer for layer in fuse(graph, 1).layers if isinstance(layer, Block)]
+    assert blocks
+    for block in blocks:
+        assert block.n_parameters == sum(stage.weight.size + (0 if stage.bias is None else stage.bias.size) for stage in block.stages)
+    assert sum(layer.n_parameters for layer in fuse(graph, 1).layers) == sum(layer.n_parameters for layer in graph.layers) > 2_000_000
 
 
 def test_wrong_arguments():

@@ -37,7 +37,6 @@ from fastdw.tile import (
     load_window_clipped,
     memory,
     narrower,
-    once,
     one_row,
     operations,
     outer_fma,
@@ -50,6 +49,7 @@ from fastdw.tile import (
     store,
     view,
     without_left,
+    without_repeats,
     without_right,
     zeros,
 )
@@ -155,7 +155,7 @@ def task_last_taps(shape, context, index):
 @task
 def task_once(shape, context, index):
     c = view(CONTEXT, context)
-    store(load_window(once(shape), c.x, c.row_step, c.col_step), c.out, c.out_row, c.out_col, c.out_last)
+    store(load_window(without_repeats(shape), c.x, c.row_step, c.col_step), c.out, c.out_row, c.out_col, c.out_last)
 
 
 @task
