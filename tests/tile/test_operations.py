@@ -153,7 +153,7 @@ def task_last_taps(shape, context, index):
 
 
 @task
-def task_once(shape, context, index):
+def task_without_repeats(shape, context, index):
     c = view(CONTEXT, context)
     store(load_window(without_repeats(shape), c.x, c.row_step, c.col_step), c.out, c.out_row, c.out_col, c.out_last)
 
@@ -385,6 +385,15 @@ def shapes_for(name: str) -> list[TileShape]:
     if name in ("slide_row", "one_row", "narrower", "without_left", "without_right"):
         return EDGES
     return RUNS if name in ALONG_ROWS else SHAPES
+
+
+@pytest.mark.parametrize(
+    "change", [last_taps, without_repeats, without_left, without_right, one_row, narrower], ids=lambda change: change.__name__
+)
+def test_a_changed_shape_changes_all_that_follows_from_it(change):
+    shape = TileShape(2, 3, 2, 4, taps=3, stride=1, rest=2, expand=2, left=1, right=1, uneven=change is narrower)
+    compiled, _ = LOWERINGS[change.__name__](shape._numba_type_)
+    assert compiled.fields == change(shape).constants != shape.constants
 
 
 @pytest.mark.parametrize(("name", "shape"), [(name, shape) for name in TASKS for shape in shapes_for(name)], ids=str)
