@@ -95,12 +95,13 @@ class Concatenate(NumpyLayer):
 class ResizeBilinear(NumpyLayer):
     """An image of another height and width: each output lies between two rows and two columns of the input.
 
-    Output i lies at input i * scale, at (i + 1/2) * scale - 1/2 with half_pixel_centers; scale = in / out, or
-    (in - 1) / (out - 1) with align_corners. Outside the image its edge counts.
+    Output i lies at input i * step, at (i + 1/2) * step - 1/2 with half_pixel_centers; step = in / out, 1 / scale where a scale is
+    given (out is then in * scale without its fraction), or (in - 1) / (out - 1) with align_corners. Outside the image its edge counts.
     """
 
     kind = "resize_bilinear"
     size: tuple[int, int] = field(kw_only=True)
+    scale: tuple[float, float] | None = field(default=None, kw_only=True)
     align_corners: bool = field(default=False, kw_only=True)
     half_pixel_centers: bool = field(default=False, kw_only=True)
 
@@ -110,27 +111,29 @@ class ResizeBilinear(NumpyLayer):
             raise ValueError(f"input: got shape {shape}; expected [batch, height, width, channels]")
         return (shape[0], *self.size, shape[3])
 
-    def neighbours(self, size: int, out_size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Of each output: the input before it, the one after it, and how far between them it lies."""
-        aligned = self.align_corners and out_size > 1
-        scale = (size - 1) / (out_size - 1) if aligned else size / out_size
-        place = np.arange(out_size) * scale
+    def neighbours(self, shape: Shape, axis: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of each row (axis 0) or column (1): the one of the input before it, the one after it, and how far between them it lies."""
+        size, out_size = shape[1 + axis], self.size[axis]
+        if self.align_corners and out_size > 1:
+            step = (size - 1) / (out_size - 1)
+        else:
+            step = size / out_size if self.scale is None else 1 / self.scale[axis]
+        place = np.arange(out_size) * step
         if self.half_pixel_centers:
-            place += (scale - 1) / 2
+            place += (step - 1) / 2
         place = np.clip(place, 0, size - 1)
         before = place.astype(np.intp)
         return before, np.minimum(before + 1, size - 1), (place - before).astype(np.float32)
 
     def prepare(self, threads: int | None, *input_shapes: Shape) -> LayerCall:
         shape = input_shapes[0]
-        rows, cols = (self.neighbours(*sizes) for sizes in zip(shape[1:3], self.size, strict=True))
-        return prepare_resize(threads, shape, self.size, rows, cols)
+        return prepare_resize(threads, shape, self.size, self.neighbours(shape, 0), self.neighbours(shape, 1))
 
     def run(self, *inputs: np.ndarray, out: np.ndarray) -> None:
         x = inputs[0]
-        left, right, across = self.neighbours(x.shape[2], out.shape[2])
+        left, right, across = self.neighbours(x.shape, 1)
         across = across[:, None]
-        for row, (above, below, down) in enumerate(zip(*self.neighbours(x.shape[1], out.shape[1]), strict=True)):
+        for row, (above, below, down) in enumerate(zip(*self.neighbours(x.shape, 0), strict=True)):
             line = x[:, above] + (x[:, below] - x[:, above]) * down
             start = line[:, left]
             np.add(start, (line[:, right] - start) * across, out=out[:, row])

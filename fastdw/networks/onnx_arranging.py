@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from math import prod
 
+import numpy as np
+
 from fastdw.networks.arranging import Concatenate, Pad, Reshape, ResizeBilinear
 from fastdw.networks.onnx_conversion import Conversion, Value, stored
+from fastdw.networks.windows import Shape
 
+MOST_SCALE = 1_000_000
 PLACES = ("align_corners", "asymmetric", "half_pixel", "pytorch_half_pixel")
 
 
@@ -76,15 +80,32 @@ def convert_resize(op: Conversion) -> Value:
     place = op.attribute("coordinate_transformation_mode", "half_pixel" if op.model.opset > 10 else "asymmetric")
     if (mode := op.attribute("mode", "nearest")) != "linear" or place not in PLACES:
         raise ValueError(f"mode: got {mode}, {place}; expected linear, and one of {', '.join(PLACES)}")
-    shape = op.shape()
-    if op.has_input(3):
-        sizes = op.integers(3, "sizes") or ()
-    else:
-        scales = op.constant(2 if op.model.opset > 10 else 1).reshape(-1)
-        sizes = tuple(int(size * scale) for size, scale in zip(shape, scales, strict=False) if 0 < scale < 1e6)
-    if len(sizes) != 4 or sizes[:2] != shape[:2] or min(sizes) < 1:
-        raise ValueError(f"sizes: got {sizes}; expected {shape[:2]}, a height and a width")
-    if place == "pytorch_half_pixel" and min(sizes[2:]) == 1:
+    image, shape = op.image(), op.shape()
+    size, scale = resized(op, shape)
+    if place == "pytorch_half_pixel" and min(size) == 1:
         raise ValueError("sizes: got a height or a width of 1 with pytorch_half_pixel, which is not supported; expected more")
-    ways = {"align_corners": place == "align_corners", "half_pixel_centers": place.endswith("half_pixel")}
-    return op.add_image(ResizeBilinear(op.name, (op.image(),), size=(sizes[2], sizes[3]), **ways))
+    if op.attribute("antialias", 0) and (size[0] < shape[2] or size[1] < shape[3]):
+        raise ValueError("antialias: got 1 and an image that becomes smaller, which is not supported; expected 0")
+    aligned, centered = place == "align_corners", place.endswith("half_pixel")
+    layer = ResizeBilinear(op.name, (image,), size=size, scale=scale, align_corners=aligned, half_pixel_centers=centered)
+    return op.add_image(layer)
+
+
+def resized(op: Conversion, shape: Shape) -> tuple[tuple[int, int], tuple[float, float] | None]:
+    """The new height and width, and the scales where the node gives them: they place the outputs, rounded sizes or not."""
+    axes = [op.axis(axis) for axis in op.attribute("axes", [0, 1, 2, 3])]
+    if op.has_input(3):
+        policy = op.attribute("keep_aspect_ratio_policy", "stretch")
+        if policy != "stretch":
+            raise ValueError(f"keep_aspect_ratio_policy: got {policy!r}, which is not supported; expected 'stretch'")
+        given = op.integers(3, "sizes") or ()
+        sizes = dict(enumerate(shape)) | dict(zip(axes, given, strict=False))
+        if len(given) != len(axes) or (sizes[0], sizes[1]) != shape[:2]:
+            raise ValueError(f"sizes: got {given}; expected {shape[:2]}, a height and a width")
+        return (sizes[2], sizes[3]), None
+    given = tuple(op.constant(2 if op.model.opset > 10 else 1).reshape(-1).tolist())
+    scales = dict.fromkeys(range(4), 1.0) | dict(zip(axes, given, strict=False))
+    if len(given) != len(axes) or (scales[0], scales[1]) != (1, 1) or max(scales.values()) > MOST_SCALE:
+        raise ValueError(f"scales: got {given}; expected 1, 1, and two of at most {MOST_SCALE:,}")
+    rows, cols = (int(np.float32(shape[axis]) * np.float32(scales[axis])) for axis in (2, 3))
+    return (rows, cols), (scales[2], scales[3])

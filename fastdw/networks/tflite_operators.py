@@ -154,8 +154,8 @@ def convert_resize_bilinear(op: Conversion) -> str:
     size = op.input(1).integers()
     if len(size) != 2 or min(size) < 1:
         raise ValueError(f"size: got {size}; expected a height and a width of at least 1")
-    ways = {"align_corners": bool(op.option("AlignCorners")), "half_pixel_centers": bool(op.option("HalfPixelCenters"))}
-    return op.add(ResizeBilinear(op.name, (op.value(),), size=(size[0], size[1]), **ways))
+    aligned, centered = bool(op.option("AlignCorners")), bool(op.option("HalfPixelCenters"))
+    return op.add(ResizeBilinear(op.name, (op.value(),), size=(size[0], size[1]), align_corners=aligned, half_pixel_centers=centered))
 
 
 def convert_transpose(op: Conversion) -> str:

@@ -63,6 +63,14 @@ def test_resize_with_half_pixels():
     np.testing.assert_allclose(y[0, :, :, 0], [[0, 1, 3, 4]] * 2)
 
 
+@pytest.mark.parametrize(("half_pixels", "expected"), [(False, [0, 1 / 1.3, 2 / 1.3]), (True, [0, 1.5 / 1.3 - 0.5, 2.5 / 1.3 - 0.5])])
+def test_resize_by_a_scale_that_gives_no_whole_size(half_pixels, expected):
+    """The given scale places the outputs, not 3 / 3."""
+    x = np.array([0, 1, 2], np.float32).reshape(1, 1, 3, 1)
+    y = run_layer(ResizeBilinear("resize", (INPUT,), size=(1, 3), scale=(1.0, 1.3), half_pixel_centers=half_pixels), x)
+    np.testing.assert_allclose(y[0, 0, :, 0], expected, atol=1e-6)
+
+
 LAYERS = [  # makes the layer of the names of its inputs; input shapes
     (lambda *names: Pad("layer", names, padding=((0, 0), (2, 1), (0, 3), (0, 0))), [(2, 3, 4, 5)]),
     (lambda *names: Pad("layer", names, padding=((0, 0), (0, 0), (1, 0), (0, 0))), [(1, 40, 30, 17)]),
@@ -79,6 +87,7 @@ LAYERS = [  # makes the layer of the names of its inputs; input shapes
             (21, (41, 39), {"align_corners": True}),
             (21, (1, 1), {"half_pixel_centers": True}),
             (64, (10, 14), {"half_pixel_centers": True}),
+            (3, (6, 16), {"half_pixel_centers": True, "scale": (1.3, 2.3)}),
         ]
     ],
 ]

@@ -31,6 +31,25 @@ def broken(path, message: str) -> None:
         ("Reshape", ["x", "n"], {}, "node 0 Reshape: .*shape: got .*; expected the 60 elements"),
         ("Reshape", ["x", "w"], {}, "node 0 Reshape: shape: got float32; expected integers"),
         ("Resize", ["x", "", "", "n"], {"mode": "cubic"}, "node 0 Resize: mode: got cubic, half_pixel; "),
+        (
+            "Resize",
+            ["x", "", "fractions"],
+            {"mode": "linear", "antialias": 1},
+            "node 0 Resize: antialias: got 1 and an image that becomes ",
+        ),
+        (
+            "Resize",
+            ["x", "", "", "n"],
+            {"mode": "linear", "axes": [2, 3], "keep_aspect_ratio_policy": "not_larger"},
+            "node 0 Resize: keep_asp",
+        ),
+        ("Resize", ["x", "", "", "n"], {"mode": "linear"}, r"node 0 Resize: sizes: got \(7, 7\); expected \(1, 3\), "),
+        (
+            "Resize",
+            ["x", "", "fractions"],
+            {"mode": "linear", "axes": [1, 2, 3, 0]},
+            "node 0 Resize: scales: got .*; expected 1, 1, and two",
+        ),
         ("MaxPool", ["x"], {"kernel_shape": [9, 9]}, "node 0 MaxPool: .*expected room for a window of "),
         ("MaxPool", ["x"], {}, "node 0 MaxPool: kernel_shape: got "),
         ("Clip", ["x", "n", "w"], {}, "node 0 Clip: bounds: got 7.0 and "),
@@ -39,7 +58,7 @@ def broken(path, message: str) -> None:
 )
 def test_nodes(tmp_path, kind, inputs, attributes, message):
     model = TinyOnnx(1, 3, 4, 5)
-    constants = {"w": random(4, 3, 1, 1) - 9, "n": np.array([7, 7], np.int64)}
+    constants = {"w": random(4, 3, 1, 1) - 9, "n": np.array([7, 7], np.int64), "fractions": np.float32([1, 1, 0.5, 0.5])}
     names = {name: model.constant(values, values.dtype) for name, values in constants.items()}
     model.node(kind, *(names.get(name, name) for name in inputs), **attributes)
     broken(model.save(tmp_path), message)

@@ -244,6 +244,37 @@ def test_resize(tmp_path, place, by):
     check(model, tmp_path, ["resize_bilinear"])
 
 
+@pytest.mark.parametrize("place", ["align_corners", "asymmetric", "half_pixel", "pytorch_half_pixel"])
+@pytest.mark.parametrize("scales", [(1.3, 1.7), (0.7, 2.3), (0.7, 0.6)])
+def test_resize_by_scales_that_give_no_whole_size(tmp_path, scales, place):
+    model = TinyOnnx(1, 3, 10, 7)
+    model.node("Resize", "x", "", model.constant([1, 1, *scales]), mode="linear", coordinate_transformation_mode=place)
+    check(model, tmp_path)
+
+
+def test_resize_by_scales_before_half_pixels(tmp_path):
+    model = TinyOnnx(1, 3, 10, 7, opset=10)
+    model.node("Resize", "x", model.constant([1, 1, 1.3, 0.6]), mode="linear")
+    check(model, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("by", "axes", "values"),
+    [("scales", [2, 3], [1.3, 2]), ("scales", [-1, 2], [2, 1.3]), ("sizes", [3], [9]), ("sizes", [3, 1, 2], [9, 3, 5])],
+)
+def test_resize_of_some_axes(tmp_path, by, axes, values):
+    model = TinyOnnx(1, 3, 4, 5, opset=18)
+    inputs = ["", model.constant(values)] if by == "scales" else ["", "", model.constant(values, np.int64)]
+    model.node("Resize", "x", *inputs, mode="linear", axes=axes)
+    check(model, tmp_path, ["resize_bilinear"])
+
+
+def test_resize_to_more_with_a_filter_for_less(tmp_path):
+    model = TinyOnnx(1, 3, 4, 5, opset=18)
+    model.node("Resize", "x", "", model.constant([1, 1, 1.3, 2]), mode="linear", antialias=1)
+    check(model, tmp_path)
+
+
 def test_half_precision_weights(tmp_path):
     model = TinyOnnx(1, 3, 4, 5)
     model.node("Conv", "x", model.node("Cast", model.constant(random(4, 3, 1, 1), np.float16), to=1))

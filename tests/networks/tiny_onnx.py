@@ -8,7 +8,7 @@ import pytest
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
-IR_VERSIONS = {7: 3, 11: 6, 13: 7, 17: 8, 20: 9}  # by operator set
+IR_VERSIONS = {7: 3, 10: 5, 11: 6, 13: 7, 17: 8, 18: 8, 20: 9, 21: 10}  # by operator set
 
 
 class TinyOnnx:
