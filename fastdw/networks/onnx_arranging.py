@@ -17,7 +17,7 @@ PLACES = ("align_corners", "asymmetric", "half_pixel", "pytorch_half_pixel")
 def convert_pad(op: Conversion) -> Value:
     sizes, value = op.integers(1, "pads"), op.value()
     n_axes = len(value.layout)
-    if op.attribute("mode", "constant") != "constant" or (op.has_input(2) and op.constant(2).any()) or op.attribute("value", 0):
+    if op.attribute("mode", "constant") != "constant" or (op.has_input(2) and op.constant(2).any()) or op.attribute("value", 0.0):
         raise ValueError("mode: got another than zeros, which is not supported; expected constant, 0")
     if sizes is None or len(sizes) != 2 * n_axes or min(sizes) < 0 or op.has_input(3):
         raise ValueError(f"pads: got {sizes}; expected {2 * n_axes} sizes of at least 0")
@@ -34,8 +34,9 @@ def convert_flatten(op: Conversion) -> Value:
 
 def convert_reshape(op: Conversion) -> Value:
     sizes, shape = op.integers(1, "shape"), op.shape()
-    if not sizes or any(size == 0 and axis >= len(shape) for axis, size in enumerate(sizes)) or op.attribute("allowzero", 0):
-        raise ValueError(f"shape: got {sizes}; expected sizes of at least 1, -1 or 0")
+    n_copied = 0 if op.attribute("allowzero", 0) else len(shape)
+    if not sizes or any(size == 0 and axis >= n_copied for axis, size in enumerate(sizes)):
+        raise ValueError(f"shape: got {sizes}; expected sizes of at least 1, -1, or 0 where it stands for a size of {shape}")
     sizes = tuple(shape[axis] if size == 0 else size for axis, size in enumerate(sizes))
     return op.add_plain(Reshape(op.name, (op.plain(),), shape=sizes))
 

@@ -112,6 +112,8 @@ class Conversion:
 
     def value(self, position: int = 0) -> Value:
         name = self.input(position)
+        if name in self.constants:
+            raise ValueError(f"{name}: got a constant; expected a tensor that is computed")
         if name not in self.values:
             raise ValueError(f"{name}: got an input that no node before gives; expected one that is given before")
         return self.values[name]

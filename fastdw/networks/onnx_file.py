@@ -115,7 +115,7 @@ class Parser:
         if not 0 < len(tensor.shape.dim) <= MOST_AXES:
             raise ValueError(f"{value.name}: got {len(tensor.shape.dim)} axes; expected 1 to {MOST_AXES}")
         sizes = [dim.dim_value if dim.HasField("dim_value") else 0 for dim in tensor.shape.dim]
-        shape = (sizes[0] or 1, *sizes[1:])
+        shape = (sizes[0] if sizes[0] > 0 else 1, *sizes[1:])
         if min(shape) < 1:
             raise ValueError(f"{value.name}: got shape {shape} (0 where it is not fixed); expected fixed sizes")
         return shape

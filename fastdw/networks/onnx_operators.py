@@ -26,18 +26,19 @@ from fastdw.networks.onnx_conversion import NHWC, Conversion, Value, stored
 from fastdw.networks.pooling import AveragePool2D, MaxPool2D
 from fastdw.networks.windows import NO_PADDING
 
+FLOAT_TYPES = (1, 10, 11, 16)  # TensorProto.DataType: of 32, 16 and 64 bits, and bfloat16
 NAMED_CLAMPS: dict[tuple[float, float], Activation] = {(0.0, inf): "relu", (0.0, 6.0): "relu6", (-inf, inf): None}
 
 
 def convert_conv(op: Conversion) -> Value:
-    weight, groups, channels = op.constant(1), op.attribute("group", 1), op.shape()[1] if len(op.shape()) == 4 else 0
+    inputs, weight, groups, channels = (op.image(),), op.constant(1), op.attribute("group", 1), op.shape()[1]
     if weight.ndim != 4:
         raise ValueError(f"weight: got shape {weight.shape}; expected 4 axes")
     if groups < 1 or weight.shape[1] * groups != channels or weight.shape[0] % groups:
         raise ValueError(f"weight: got shape {weight.shape} in {groups} groups; expected one for the {channels} input channels")
     weight = np.ascontiguousarray(weight.transpose(2, 3, 1, 0))
     kernel, stride, dilation = weight.shape[:2], op.pair("strides"), op.pair("dilations")
-    padding, bias, inputs = op.padding(kernel, stride, dilation), bias_of(op, weight.shape[3]), (op.image(),)
+    padding, bias = op.padding(kernel, stride, dilation), bias_of(op, weight.shape[3])
     window: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation}
     if groups > 1 and groups == channels:
         return op.add_image(DepthwiseConv2D(op.name, inputs, weight.reshape(*kernel, groups, -1), bias=bias, **window))
@@ -66,7 +67,7 @@ def convert_gemm(op: Conversion) -> Value:
     bias = None
     if op.has_input(2):
         bias = np.float32(op.attribute("beta", 1.0)) * op.constant(2)
-        if bias.size not in (1, weight.shape[1]):
+        if bias.size != 1 and (bias.size, bias.shape[-1]) != (weight.shape[1], weight.shape[1]):
             raise ValueError(f"bias: got shape {bias.shape}; expected ({weight.shape[1]},)")
         bias = np.broadcast_to(bias.reshape(-1), weight.shape[1])
     weight = np.ascontiguousarray(weight * np.float32(op.attribute("alpha", 1.0)))
@@ -96,14 +97,21 @@ def activated(op: Conversion, activation: Activation) -> Value:
 
 
 def convert_clip(op: Conversion) -> Value:
-    low, high = (
-        float(op.raw_constant(position).reshape(-1)[0]) if op.has_input(position) else op.attribute(name, default)
-        for position, name, default in ((1, "min", -inf), (2, "max", inf))
-    )
+    low, high = clip_bound(op, 1, "min", -inf), clip_bound(op, 2, "max", inf)
     low, high = (-inf if low <= -np.finfo(np.float32).max else low), (inf if high >= np.finfo(np.float32).max else high)
     if not low <= high:
         raise ValueError(f"bounds: got {low} and {high}; expected the first to be at most the second")
     return activated(op, NAMED_CLAMPS.get((low, high), (low, high)))
+
+
+def clip_bound(op: Conversion, position: int, name: str, default: float) -> float:
+    """A constant input, or an attribute in old models."""
+    if not op.has_input(position):
+        return op.attribute(name, default)
+    constant = op.raw_constant(position)
+    if constant.size != 1:
+        raise ValueError(f"{name}: got shape {constant.shape}; expected one number")
+    return float(constant.item())
 
 
 def convert_hard_sigmoid(op: Conversion) -> Value:
@@ -193,8 +201,8 @@ def convert_reduce_mean(op: Conversion) -> Value:
 
 def convert_pool(kind: type[MaxPool2D] | type[AveragePool2D]) -> Callable[[Conversion], Value]:
     def convert(op: Conversion) -> Value:
-        window, stride = op.pair("kernel_shape", (0, 0)), op.pair("strides")
-        padding, x = op.padding(window, stride), op.image()
+        x, window, stride = op.image(), op.pair("kernel_shape", (0, 0)), op.pair("strides")
+        padding = op.padding(window, stride)
         if op.pair("dilations") != (1, 1):
             raise ValueError(f"dilations: got {op.attribute('dilations')}, which is not supported; expected 1")
         spans = (size + sum(around) - extent for size, around, extent in zip(op.shape()[2:], padding, window, strict=True))
@@ -217,6 +225,18 @@ def convert_softmax(op: Conversion) -> Value:
     if op.value().layout[-1] == axis:
         layout = op.value().layout
     return Value(op.graph.add(Softmax(op.name, (stored(op.graph, op.value(), layout, f"{op.name}_last"),))), layout)
+
+
+def convert_cast(op: Conversion) -> Value:
+    if op.attribute("to") not in FLOAT_TYPES:
+        raise ValueError(f"to: got type {op.attribute('to')} for a tensor that is computed; expected one of {FLOAT_TYPES}, float numbers")
+    return op.value()
+
+
+def convert_dropout(op: Conversion) -> Value:
+    if op.has_input(2) and op.raw_constant(2).any():
+        raise ValueError("training_mode: got True; expected False")
+    return op.value()
 
 
 def convert_quantize(op: Conversion) -> Value:
@@ -259,5 +279,7 @@ CONVERSIONS: dict[str, Callable[[Conversion], Value]] = {
     "Concat": convert_concat,
     "Resize": convert_resize,
     "QuantizeLinear": convert_quantize,
-    **dict.fromkeys(("Identity", "Dropout", "Cast", "DequantizeLinear"), lambda op: op.value()),
+    "Cast": convert_cast,
+    "Dropout": convert_dropout,
+    **dict.fromkeys(("Identity", "DequantizeLinear"), lambda op: op.value()),
 }

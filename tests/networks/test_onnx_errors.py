@@ -52,16 +52,43 @@ def broken(path, message: str) -> None:
         ),
         ("MaxPool", ["x"], {"kernel_shape": [9, 9]}, "node 0 MaxPool: .*expected room for a window of "),
         ("MaxPool", ["x"], {}, "node 0 MaxPool: kernel_shape: got "),
-        ("Clip", ["x", "n", "w"], {}, "node 0 Clip: bounds: got 7.0 and "),
+        ("Clip", ["x", "one", "two"], {}, "node 0 Clip: max: got shape \\(2,\\); expected one number"),
+        ("Clip", ["x", "none"], {}, "node 0 Clip: min: got shape \\(0,\\); expected one number"),
+        ("Clip", ["x", "one", "minus"], {}, "node 0 Clip: bounds: got 1.0 and -1.0; "),
+        ("Cast", ["x"], {"to": 7}, "node 0 Cast: to: got type 7 for a tensor that is computed; "),
+        ("Dropout", ["x", "", "one"], {}, "node 0 Dropout: training_mode: got True; "),
+        ("Relu", ["w"], {}, "node 0 Relu: c0: got a constant; expected a tensor that is computed"),
+        ("Pad", ["x", "pads"], {"value": 1.0}, "node 0 Pad: mode: got another than zeros"),
+        ("Reshape", ["x", "zero"], {"allowzero": 1}, r"node 0 Reshape: shape: got \(0, 60\); "),
         ("If", ["x"], {"then_branch": onnx.GraphProto()}, "node 0 If: then_branch: got a graph inside a node"),
     ],
 )
 def test_nodes(tmp_path, kind, inputs, attributes, message):
     model = TinyOnnx(1, 3, 4, 5)
     constants = {"w": random(4, 3, 1, 1) - 9, "n": np.array([7, 7], np.int64), "fractions": np.float32([1, 1, 0.5, 0.5])}
+    constants |= {"one": np.float32(1), "minus": np.float32([-1]), "two": np.float32([1, 2]), "none": np.float32([])}
+    constants |= {"pads": np.ones(8, np.int64), "zero": np.array([0, 60], np.int64)}
     names = {name: model.constant(values, values.dtype) for name, values in constants.items()}
     model.node(kind, *(names.get(name, name) for name in inputs), **attributes)
     broken(model.save(tmp_path), message)
+
+
+@pytest.mark.parametrize(
+    ("kind", "attributes"), [("AveragePool", {"kernel_shape": [2, 2]}), ("MaxPool", {"kernel_shape": [2]}), ("Conv", {})]
+)
+@pytest.mark.parametrize("auto_pad", ["NOTSET", "SAME_UPPER"])
+def test_no_image(tmp_path, kind, attributes, auto_pad):
+    model = TinyOnnx(1, 3, 4)
+    model.node(kind, "x", *([model.constant(random(4, 3, 1))] if kind == "Conv" else []), auto_pad=auto_pad, **attributes)
+    broken(model.save(tmp_path), rf"node 0 {kind}: input: got shape \(1, 3, 4\); expected \[batch, channels, height, width\]")
+
+
+@pytest.mark.parametrize("shape", [(2, 1), (3,), (2, 2)])
+def test_a_summand_of_gemm_that_is_no_bias(tmp_path, shape):
+    """(2, 1) is one number for each row, though there are as many rows as columns."""
+    model = TinyOnnx(2, 6)
+    model.node("Gemm", "x", model.constant(random(6, 2)), model.constant(random(*shape)))
+    broken(model.save(tmp_path), r"node 0 Gemm: bias: got shape .*; expected \(2,\)")
 
 
 @pytest.mark.parametrize(

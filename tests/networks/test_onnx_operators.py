@@ -62,6 +62,25 @@ def test_conv_of_one_pixel_is_pointwise(tmp_path):
     check(model, tmp_path, ["pointwise_conv2d"])
 
 
+def test_a_batch_of_minus_one(tmp_path):
+    model = TinyOnnx(-1, 3, 4, 5)
+    model.node("Relu", "x")
+    assert read_onnx(model.save(tmp_path)).input_shape == (1, 4, 5, 3)
+
+
+@pytest.mark.parametrize("to", [1, 10, 11, 16])
+def test_cast_to_floats_of_another_size(tmp_path, to):
+    model = TinyOnnx(1, 3, 4, 5)
+    model.node("Relu", model.node("Cast", model.node("Cast", "x", to=to), to=1))
+    check(model, tmp_path, ["activation"], tolerance=0.02)
+
+
+def test_dropout_does_nothing(tmp_path):
+    model = TinyOnnx(1, 3, 4, 5)
+    model.node("Relu", model.node("Dropout", "x", model.constant(0.5), model.constant(False, bool)))
+    check(model, tmp_path, ["activation"])
+
+
 def test_batch_normalisation_is_folded(tmp_path):
     model = TinyOnnx(1, 4, 5, 6)
     y = model.node("Conv", "x", model.constant(random(4, 1, 3, 3)), group=4, pads=[1, 1, 1, 1])
@@ -74,6 +93,13 @@ def test_batch_normalisation_alone(tmp_path):
     model = TinyOnnx(1, 4, 5, 6)
     model.node("BatchNormalization", "x", *(model.constant(np.abs(random(4)) + size) for size in (1, 2, 3, 4)))
     check(model, tmp_path, ["multiply", "add"])
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1), (1, 2)])
+def test_a_bias_of_gemm_is_broadcast(tmp_path, shape):
+    model = TinyOnnx(2, 6)
+    model.node("Gemm", "x", model.constant(random(6, 2)), model.constant(random(*shape)))
+    check(model, tmp_path, ["dense"])
 
 
 @pytest.mark.parametrize("attributes", [{}, {"transB": 1}, {"alpha": 0.5, "beta": 2.0}])
@@ -194,10 +220,10 @@ def test_flatten_of_an_image_keeps_the_order_of_the_file(tmp_path):
     check(model, tmp_path)
 
 
-@pytest.mark.parametrize("shape", [[1, 6, 5, 2], [0, 0, 20], [1, 1, 3, 20]])
-def test_reshape(tmp_path, shape):
+@pytest.mark.parametrize(("shape", "zeros"), [([1, 6, 5, 2], 0), ([0, 0, 20], 0), ([1, 1, 3, 20], 0), ([1, -1], 1)])
+def test_reshape(tmp_path, shape, zeros):
     model = TinyOnnx(1, 3, 4, 5)
-    y = model.node("Reshape", model.node("Relu", "x"), model.constant(shape, np.int64))
+    y = model.node("Reshape", model.node("Relu", "x"), model.constant(shape, np.int64), allowzero=zeros)
     model.node("Tanh", y)
     check(model, tmp_path)
 
@@ -230,7 +256,7 @@ def test_concat(tmp_path, axis):
 def test_pad(tmp_path, opset):
     model = TinyOnnx(1, 3, 4, 5, opset=opset)
     pads = [0, 0, 1, 2, 0, 0, 0, 3]
-    y = model.node("Pad", "x", pads=pads) if opset == 7 else model.node("Pad", "x", model.constant(pads, np.int64))
+    y = model.node("Pad", "x", pads=pads, value=0.0) if opset == 7 else model.node("Pad", "x", model.constant(pads, np.int64))
     model.node("Conv", y, model.constant(random(3, 1, 3, 3)), group=3)
     check(model, tmp_path, ["depthwise_conv2d"])
 
