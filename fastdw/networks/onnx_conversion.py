@@ -19,7 +19,7 @@ from fastdw.networks.windows import NO_PADDING, Padding, Shape, same_padding2d
 
 Layout = tuple[int, ...]
 NHWC: Layout = (0, 2, 3, 1)
-ATTRIBUTE_TYPES: dict[Any, str] = {(list, tuple): "a list", str: "a text", float: "a number", int: "an integer"}
+ATTRIBUTE_TYPES = {list: "a list of integers", tuple: "a list of integers", str: "a text", float: "a number", int: "an integer"}
 
 
 class Value(NamedTuple):
@@ -66,12 +66,13 @@ class Conversion:
 
     def attribute(self, name: str, default: Any = None) -> Any:
         """What the node says, of the default's type where there is one."""
-        value = self.node.attributes.get(name)
-        if value is None:
-            return default
-        for kind, meaning in ATTRIBUTE_TYPES.items():
-            if isinstance(default, kind) and not isinstance(value, kind):
-                raise ValueError(f"{name}: got {str(value)[:40]!r}; expected {meaning}")
+        value = self.node.attributes.get(name, default)
+        if isinstance(default, list | tuple):
+            fits = isinstance(value, list | tuple) and all(isinstance(entry, int) for entry in value)
+        else:
+            fits = default is None or isinstance(value, type(default))
+        if not fits:
+            raise ValueError(f"{name}: got {str(value)[:40]!r}; expected {ATTRIBUTE_TYPES[type(default)]}")
         return value
 
     def has_input(self, position: int) -> bool:

@@ -84,12 +84,15 @@ class Parser:
             raise ValueError(f"{attribute.name}: got a graph inside a node, which is not supported; expected none")
         if attribute.type == attribute.STRING:
             return attribute.s.decode("utf-8", "replace")
-        return {
+        numbers = {
             attribute.INT: attribute.i,
             attribute.FLOAT: attribute.f,
             attribute.INTS: list(attribute.ints),
             attribute.FLOATS: list(attribute.floats),
-        }.get(attribute.type)
+        }
+        if attribute.type not in numbers:
+            raise ValueError(f"{attribute.name}: got an attribute of type {attribute.type}; expected numbers, a text or a tensor")
+        return numbers[attribute.type]
 
     def constant(self, tensor: Any) -> np.ndarray:
         shape = tuple(tensor.dims)
