@@ -1,4 +1,4 @@
-"""Nodes of an ONNX model whose inputs are all constants: shapes that exporters compute, weights that are dequantised or transposed."""
+"""Nodes of an ONNX model whose inputs are all constants: shapes that exporters compute, weights quantised, dequantised or transposed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from fastdw.networks.onnx_conversion import Conversion
+from fastdw.networks.onnx_quantization import fold_dequantize, fold_quantize
 
 MOST_BYTES = 1 << 26  # that joining constants may give: repeated doubling must end
 CAST_TYPES = {1: np.float32, 6: np.int32, 7: np.int64, 10: np.float16, 11: np.float64}  # TensorProto.DataType
@@ -61,17 +62,6 @@ def fold_transpose(op: Conversion) -> np.ndarray:
     return op.raw_constant(0).transpose(op.attribute("perm"))
 
 
-def fold_dequantize(op: Conversion) -> np.ndarray:
-    """(integer - zero_point) * scale, of all or of each index of an axis"""
-    values, scale = op.raw_constant(0), op.constant(1)
-    zero_point = op.raw_constant(2) if op.has_input(2) else np.zeros_like(scale)
-    if scale.size > 1:
-        shape = [1] * values.ndim
-        shape[op.attribute("axis", 1)] = scale.size
-        scale, zero_point = scale.reshape(shape), zero_point.reshape(shape)
-    return ((values.astype(np.float64) - zero_point) * scale).astype(np.float32)
-
-
 def checked(fold: Callable[[Conversion], np.ndarray]) -> Callable[[Conversion], np.ndarray]:
     def run(op: Conversion) -> np.ndarray:
         try:
@@ -95,6 +85,7 @@ CONSTANT_FOLDING: dict[str, Callable[[Conversion], np.ndarray]] = {
         "Squeeze": fold_squeeze,
         "Reshape": fold_reshape,
         "Transpose": fold_transpose,
+        "QuantizeLinear": fold_quantize,
         "DequantizeLinear": fold_dequantize,
     }.items()
 }

@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastdw.networks.activations import Activation
 from fastdw.networks.arranging import Reshape, Transpose
+from fastdw.networks.elementwise import Activate
 from fastdw.networks.graph import Graph
 from fastdw.networks.layers import Layer
 from fastdw.networks.onnx_file import Model, Node
@@ -147,6 +149,12 @@ class Conversion:
     def add_plain(self, layer: Layer) -> Value:
         name = self.graph.add(layer)
         return Value(name, as_it_is(len(self.graph.shapes[name])))
+
+    def activated(self, activation: Activation) -> Value:
+        value = self.value()
+        if activation is None:
+            return value
+        return Value(self.graph.add(Activate(self.name, (value.name,), activation=activation)), value.layout)
 
     def pair(self, name: str, default: tuple[int, int] = (1, 1)) -> tuple[int, int]:
         sizes = self.attribute(name, default)

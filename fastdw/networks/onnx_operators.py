@@ -10,7 +10,7 @@ import numpy as np
 
 from fastdw.networks.activations import Activation
 from fastdw.networks.arranging import Reshape
-from fastdw.networks.elementwise import Activate, Add, Binary, Multiply, Softmax
+from fastdw.networks.elementwise import Add, Binary, Multiply, Softmax
 from fastdw.networks.layers import Conv2D, Dense, DepthwiseConv2D, GlobalAveragePool2D, GroupedConv2D, PointwiseConv2D
 from fastdw.networks.onnx_arranging import (
     convert_concat,
@@ -23,6 +23,7 @@ from fastdw.networks.onnx_arranging import (
     convert_unsqueeze,
 )
 from fastdw.networks.onnx_conversion import NHWC, Conversion, Value, stored
+from fastdw.networks.onnx_quantization import convert_quantize
 from fastdw.networks.pooling import AveragePool2D, MaxPool2D
 from fastdw.networks.windows import NO_PADDING
 
@@ -86,14 +87,7 @@ def convert_matmul(op: Conversion) -> Value:
 
 
 def convert_activation(activation: Activation) -> Callable[[Conversion], Value]:
-    return lambda op: activated(op, activation)
-
-
-def activated(op: Conversion, activation: Activation) -> Value:
-    value = op.value()
-    if activation is None:
-        return value
-    return Value(op.graph.add(Activate(op.name, (value.name,), activation=activation)), value.layout)
+    return lambda op: op.activated(activation)
 
 
 def convert_clip(op: Conversion) -> Value:
@@ -101,7 +95,7 @@ def convert_clip(op: Conversion) -> Value:
     low, high = (-inf if low <= -np.finfo(np.float32).max else low), (inf if high >= np.finfo(np.float32).max else high)
     if not low <= high:
         raise ValueError(f"bounds: got {low} and {high}; expected the first to be at most the second")
-    return activated(op, NAMED_CLAMPS.get((low, high), (low, high)))
+    return op.activated(NAMED_CLAMPS.get((low, high), (low, high)))
 
 
 def clip_bound(op: Conversion, position: int, name: str, default: float) -> float:
@@ -118,7 +112,7 @@ def convert_hard_sigmoid(op: Conversion) -> Value:
     """max(0, min(1, alpha * x + beta))"""
     alpha, beta = op.attribute("alpha", 0.2), op.attribute("beta", 0.5)
     if abs(alpha - 1 / 6) < 1e-6 and abs(beta - 0.5) < 1e-6:
-        return activated(op, "hard_sigmoid")
+        return op.activated("hard_sigmoid")
     value = op.value()
     slope = op.graph.add(Multiply(f"{op.name}_slope", (value.name,), constant=np.array(alpha, np.float32)))
     sums = Add(op.name, (slope,), constant=np.array(beta, np.float32), activation=(0.0, 1.0))
@@ -128,7 +122,7 @@ def convert_hard_sigmoid(op: Conversion) -> Value:
 def convert_gelu(op: Conversion) -> Value:
     if op.attribute("approximate", "none") != "none":
         raise ValueError(f"approximate: got {op.attribute('approximate')!r}, which is not supported; expected 'none'")
-    return activated(op, "gelu")
+    return op.activated("gelu")
 
 
 def convert_binary(kind: type[Binary], inverse: Callable[[np.ndarray], np.ndarray] | None = None) -> Callable[[Conversion], Value]:
@@ -237,16 +231,6 @@ def convert_dropout(op: Conversion) -> Value:
     if op.has_input(2) and op.raw_constant(2).any():
         raise ValueError("training_mode: got True; expected False")
     return op.value()
-
-
-def convert_quantize(op: Conversion) -> Value:
-    """To integers: nothing to do in float32, but the range of the integers may stand for a relu that the exporter left out."""
-    scale = op.constant(1)
-    zero_point = op.raw_constant(2) if op.has_input(2) else np.zeros(1, np.uint8)
-    integers = np.iinfo(zero_point.dtype) if zero_point.dtype.kind in "iu" else None
-    if integers is None or scale.size != 1 or zero_point.size != 1 or zero_point.item() != integers.min:
-        return op.value()
-    return activated(op, (0.0, float((integers.max - integers.min) * scale.item())))
 
 
 CONVERSIONS: dict[str, Callable[[Conversion], Value]] = {

@@ -324,3 +324,36 @@ def test_quantised(tmp_path):
     assert np.abs(network(np.ascontiguousarray(x.transpose(0, 2, 3, 1))) - expected).max() <= 0.011
     assert expected.min() == 0
     assert expected.max() > 5
+
+
+@pytest.mark.parametrize("how", [{}, {"output_dtype": 0}, {"output_dtype": 2}, {"output_dtype": 3}, {"output_dtype": 5}])
+def test_integers_without_a_zero_point(tmp_path, how):
+    """uint8 unless the node tells another type: its range starts at 0, which stands for a relu."""
+    model = TinyOnnx(1, 3, 4, 5, opset=21)
+    scale = model.constant(0.2)
+    y = model.node("QuantizeLinear", model.node("Add", "x", model.constant(1)), scale, **how)
+    model.node("DequantizeLinear", y, scale)
+    check(model, tmp_path, ["add"], tolerance=0.101)
+
+
+def test_integers_of_each_channel_without_negative_ones(tmp_path):
+    model = TinyOnnx(1, 3, 4, 5)
+    scale, zero = model.constant([0.2, 0.25, 0.3]), model.constant([0, 0, 0], np.uint8)
+    y = model.node("QuantizeLinear", model.node("Add", "x", model.constant(1)), scale, zero, axis=1)
+    model.node("DequantizeLinear", y, scale, zero, axis=1)
+    check(model, tmp_path, ["add"], tolerance=0.151)
+
+
+@pytest.mark.parametrize("axis", [None, 0, -4])
+def test_weights_that_the_file_quantises(tmp_path, axis):
+    """Halves go to even, what is out of range to its end; of all or of each output channel."""
+    scale, zero = (np.float32(0.5), np.int8(0)) if axis is None else (np.float32([0.5, 0.25]), np.int8([1, -2]))
+    weight = np.float32([[0.25, 0.75, -80], [0.6, -0.125, 40]])
+    integers = np.array([[0, 2, -128], [1, 0, 80]] if axis is None else [[1, 3, -128], [0, -2, 127]])
+    model = TinyOnnx(1, 3, 4, 5)
+    inputs, where = (model.constant(scale), model.constant(zero, np.int8)), {} if axis is None else {"axis": axis}
+    stored = model.node("QuantizeLinear", model.constant(weight[..., None, None]), *inputs, **where)
+    model.node("Conv", "x", model.node("DequantizeLinear", stored, *inputs, **where))
+    (layer,) = read_onnx(model.save(tmp_path)).layers
+    np.testing.assert_array_equal(layer.weight.T, (integers - np.reshape(zero, (-1, 1))) * np.reshape(scale, (-1, 1)))
+    check(model, tmp_path, ["pointwise_conv2d"], tolerance=1e-4)
