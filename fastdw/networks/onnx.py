@@ -16,6 +16,7 @@ from fastdw.networks.onnx_constants import CONSTANT_FOLDING
 from fastdw.networks.onnx_conversion import NHWC, Conversion, Value, as_it_is, stored
 from fastdw.networks.onnx_file import Model, read_model
 from fastdw.networks.onnx_operators import CONVERSIONS
+from fastdw.networks.onnx_quantization import integers_after
 
 
 def load_onnx(path: str | PathLike[str], *, threads: int | None = None, fuse: bool = True) -> Network:
@@ -66,7 +67,7 @@ def convert_node(op: Conversion) -> None:
     if kind in CONSTANT_FOLDING and (kind == "Shape" or all(op.is_constant(position) for position in range(len(op.node.inputs)))):
         op.constants[op.output] = CONSTANT_FOLDING[kind](op)
     elif kind in CONVERSIONS:
-        op.values[op.output] = CONVERSIONS[kind](op)
+        op.values[op.output] = CONVERSIONS[kind](op)._replace(integers=integers_after(op))
     else:
         raise ValueError(f"got an operator that is not supported; expected one of {', '.join(CONVERSIONS)}")
 

@@ -61,7 +61,7 @@ def convert_unsqueeze(op: Conversion) -> Value:
 
 
 def convert_transpose(op: Conversion) -> Value:
-    name, layout = op.value()
+    name, layout, _ = op.value()
     order = op.attribute("perm", list(reversed(range(len(layout)))))
     if sorted(order) != list(range(len(layout))):
         raise ValueError(f"perm: got {order}; expected each of {len(layout)} axes once")

@@ -20,6 +20,7 @@ from fastdw.networks.onnx_file import Model, Node
 from fastdw.networks.windows import NO_PADDING, Padding, Shape, same_padding2d
 
 Layout = tuple[int, ...]
+Integers = tuple[tuple[float, ...], tuple[int, ...]]  # scales and zero points: (integer - zero point) * scale is meant
 NHWC: Layout = (0, 2, 3, 1)
 ATTRIBUTE_TYPES = {list: "a list of integers", tuple: "a list of integers", str: "a text", float: "a number", int: "an integer"}
 
@@ -27,6 +28,7 @@ ATTRIBUTE_TYPES = {list: "a list of integers", tuple: "a list of integers", str:
 class Value(NamedTuple):
     name: str  # in the graph
     layout: Layout
+    integers: Integers | None = None  # that the file has in its place
 
 
 def as_it_is(n_axes: int) -> Layout:

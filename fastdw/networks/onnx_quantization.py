@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastdw.networks.onnx_conversion import Conversion, Value
+from fastdw.networks.onnx_conversion import Conversion, Integers, Value
 from fastdw.networks.windows import Shape
 
 UINT8 = 2
@@ -14,6 +14,25 @@ INTEGER_TYPES: dict[int, np.dtype] = {
     4: np.dtype("u2"),
     5: np.dtype("i2"),
 }  # TensorProto.DataType
+ON_INTEGERS = ("Concat", "Flatten", "Identity", "MaxPool", "Reshape", "Squeeze", "Transpose", "Unsqueeze")  # these move or pick numbers
+
+
+def integers_after(op: Conversion) -> Integers | None:
+    """The integers that a node gives in the file; ValueError where it computes with integers, which are other numbers than those here."""
+    given = {op.values[name].integers for name in op.node.inputs if name in op.values}
+    if op.node.kind == "DequantizeLinear":
+        if given != {quantization(op)}:
+            raise ValueError("scale, zero point: got others than those of a QuantizeLinear before; expected the same")
+        return None
+    if given == {None}:
+        return quantization(op) if op.node.kind == "QuantizeLinear" else None
+    if op.node.kind not in ON_INTEGERS or len(given) > 1:
+        raise ValueError("inputs: got integers of a QuantizeLinear, which is not supported; expected what a DequantizeLinear gives")
+    return given.pop()
+
+
+def quantization(op: Conversion) -> Integers:
+    return tuple(op.constant(1).reshape(-1).tolist()), tuple(zero_point_of(op).reshape(-1).tolist())
 
 
 def convert_quantize(op: Conversion) -> Value:

@@ -94,6 +94,24 @@ def test_no_image(tmp_path, kind, attributes, auto_pad):
     broken(model.save(tmp_path), rf"node 0 {kind}: input: got shape \(1, 3, 4\); expected \[batch, channels, height, width\]")
 
 
+@pytest.mark.parametrize(
+    ("kind", "inputs", "attributes", "message"),
+    [
+        ("Relu", [], {}, "inputs: got integers of a QuantizeLinear, "),
+        ("Cast", [], {"to": 1}, "inputs: got integers of a QuantizeLinear, "),
+        ("Concat", ["x"], {"axis": 1}, "inputs: got integers of a QuantizeLinear, "),
+        ("DequantizeLinear", ["other", "zero"], {}, "scale, zero point: got others than those of a QuantizeLinear before; "),
+        ("DequantizeLinear", ["scale"], {}, "scale, zero point: got others than those of a QuantizeLinear before; "),
+    ],
+)
+def test_integers_that_are_computed_with(tmp_path, kind, inputs, attributes, message):
+    model = TinyOnnx(1, 3, 4, 5)
+    names = {"x": "x", "scale": model.constant(0.5), "other": model.constant(0.25), "zero": model.constant(3, np.int8)}
+    y = model.node("QuantizeLinear", "x", names["scale"], names["zero"])
+    model.node(kind, y, *(names[name] for name in inputs), **attributes)
+    broken(model.save(tmp_path), f"node 1 {kind}: {message}")
+
+
 @pytest.mark.parametrize("shape", [(2, 1), (3,), (2, 2)])
 def test_a_summand_of_gemm_that_is_no_bias(tmp_path, shape):
     """(2, 1) is one number for each row, though there are as many rows as columns."""

@@ -336,6 +336,15 @@ def test_integers_without_a_zero_point(tmp_path, how):
     check(model, tmp_path, ["add"], tolerance=0.101)
 
 
+def test_integers_that_are_moved(tmp_path):
+    model = TinyOnnx(1, 3, 4, 5)
+    scale, zero = model.constant(0.2), model.constant(3, np.int8)
+    y = model.node("MaxPool", model.node("QuantizeLinear", "x", scale, zero), kernel_shape=[2, 2])
+    y = model.node("Concat", model.node("Transpose", y, perm=[0, 1, 3, 2]), model.node("Transpose", y, perm=[0, 1, 3, 2]), axis=1)
+    model.node("DequantizeLinear", model.node("Reshape", y, model.constant([1, -1], np.int64)), scale, zero)
+    check(model, tmp_path, tolerance=0.101)
+
+
 def test_integers_of_each_channel_without_negative_ones(tmp_path):
     model = TinyOnnx(1, 3, 4, 5)
     scale, zero = model.constant([0.2, 0.25, 0.3]), model.constant([0, 0, 0], np.uint8)
