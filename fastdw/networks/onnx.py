@@ -1,7 +1,7 @@
 """ONNX files as networks.
 
-Images are NHWC in fastdw, however the file orders them, and an input and output of four axes are too. Nodes are converted one by
-one, in the file's order.
+Images are NHWC in fastdw, however the file orders them: an input of four axes, and an output of four that comes from an image.
+Nodes are converted one by one, in the file's order.
 Quantised models (QuantizeLinear and DequantizeLinear around float operators) run in float32 with their weights dequantised.
 """
 
@@ -13,10 +13,13 @@ from pathlib import Path
 from fastdw.networks.graph import INPUT, Graph
 from fastdw.networks.network import Network
 from fastdw.networks.onnx_constants import CONSTANT_FOLDING
-from fastdw.networks.onnx_conversion import NHWC, Conversion, Value, as_it_is, stored
-from fastdw.networks.onnx_file import Model, read_model
+from fastdw.networks.onnx_conversion import NHWC, Conversion, Layout, Value, as_it_is, stored
+from fastdw.networks.onnx_file import Model, Node, read_model
 from fastdw.networks.onnx_operators import CONVERSIONS
 from fastdw.networks.onnx_quantization import integers_after
+
+TO_NCHW, TO_NHWC = [0, 3, 1, 2], [0, 2, 3, 1]
+PREPARATION = ("Add", "Sub", "Mul", "Div", "Clip", "Cast", "Identity", "QuantizeLinear", "DequantizeLinear")  # of an image, before networks
 
 
 def load_onnx(path: str | PathLike[str], *, threads: int | None = None, fuse: bool = True) -> Network:
@@ -53,9 +56,7 @@ def convert(model: Model, name: str) -> Graph:
     output = values.get(model.output_name)
     if output is None or output.name == INPUT:
         raise ValueError(f"{model.output_name}: got an output that nothing computes; expected one that a node gives")
-    n_axes = len(output.layout)
-    wanted = layout if n_axes == len(layout) else as_it_is(n_axes)
-    graph.output = stored(graph, output, wanted, "output")
+    graph.output = stored(graph, output, output_layout(model, values), "output")
     return graph
 
 
@@ -64,7 +65,7 @@ def convert_node(op: Conversion) -> None:
     for name in op.node.outputs:
         if name in op.values or name in op.constants:
             raise ValueError(f"{name}: got a second node that gives it; expected one")
-    if kind in CONSTANT_FOLDING and (kind == "Shape" or all(op.is_constant(position) for position in range(len(op.node.inputs)))):
+    if kind in CONSTANT_FOLDING and (kind == "Shape" or all(name in op.constants for name in op.node.inputs if name)):
         op.constants[op.output] = CONSTANT_FOLDING[kind](op)
     elif kind in CONVERSIONS:
         op.values[op.output] = CONVERSIONS[kind](op)._replace(integers=integers_after(op))
@@ -72,9 +73,35 @@ def convert_node(op: Conversion) -> None:
         raise ValueError(f"got an operator that is not supported; expected one of {', '.join(CONVERSIONS)}")
 
 
-def input_layout(model: Model) -> tuple[int, ...]:
-    """An image is held as NHWC. One that is NHWC in the file too goes through a transposition there first."""
-    n_axes = len(model.input_shape)
-    readers = [node for node in model.nodes if model.input_name in node.inputs]
-    is_nhwc = any(node.kind == "Transpose" and node.attributes.get("perm") == [0, 3, 1, 2] for node in readers)
-    return NHWC if n_axes == 4 and not is_nhwc else as_it_is(n_axes)
+def input_layout(model: Model) -> Layout:
+    """An image is held as NHWC. One that is NHWC in the file too goes through a transposition there, as it is or prepared."""
+    if len(model.input_shape) != 4:
+        return as_it_is(len(model.input_shape))
+    names = {model.input_name}
+    for node in model.nodes:
+        if names.intersection(node.inputs):
+            if is_transposition(node, TO_NCHW):
+                return as_it_is(4)
+            if node.kind in PREPARATION:
+                names.update(node.outputs)
+    return NHWC
+
+
+def output_layout(model: Model, values: dict[str, Value]) -> Layout:
+    """An image is given as NHWC. The last node that orders its axes tells whether it is in the file: one on images, or a transposition."""
+    name = model.output_name
+    n_axes = len(values[name].layout)
+    if n_axes != 4:
+        return as_it_is(n_axes)
+    for node in reversed(model.nodes):
+        if name in node.outputs:
+            if is_transposition(node, TO_NHWC):
+                return as_it_is(4)
+            if values[name].layout == NHWC:
+                return NHWC
+            name = next(source for source in node.inputs if source in values)
+    return input_layout(model) if len(model.input_shape) == 4 else as_it_is(4)
+
+
+def is_transposition(node: Node, perm: list[int]) -> bool:
+    return node.kind == "Transpose" and node.attributes.get("perm") == perm

@@ -245,6 +245,40 @@ def test_an_image_that_is_nhwc_in_the_file(tmp_path):
     np.testing.assert_allclose(network(x), tiny_onnx.run(model, x), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("ending", "is_nhwc"),
+    [
+        ([], False),
+        ([("Relu", {})], False),
+        ([("Transpose", {"perm": [0, 2, 3, 1]}), ("Softmax", {"axis": 3})], True),
+        ([("Transpose", {"perm": [0, 2, 3, 1]}), ("Reshape", {"shape": [1, 3, 10, 4]})], True),
+        ([("Softmax", {"axis": 2})], False),
+        ([("Reshape", {"shape": [1, 2, 2, 5, 6]}), ("Transpose", {"perm": [0, 1, 3, 2, 4]}), ("Reshape", {"shape": [1, 2, 10, 6]})], False),
+    ],
+)
+@pytest.mark.parametrize("input_is_nhwc", [False, True])
+def test_images_are_nhwc_here(tmp_path, ending, is_nhwc, input_is_nhwc):
+    """Whichever of its input and output the file has as NHWC."""
+    model = TinyOnnx(*((1, 5, 6, 4) if input_is_nhwc else (1, 4, 5, 6)))
+    y = model.node("Transpose", "x", perm=[0, 3, 1, 2]) if input_is_nhwc else "x"
+    y = model.node("Conv", y, model.constant(random(4, 4, 1, 1)))
+    for kind, how in ending:
+        y = model.node(kind, y, model.constant(how["shape"], np.int64)) if kind == "Reshape" else model.node(kind, y, **how)
+    x = random(1, 5, 6, 4)
+    expected = tiny_onnx.run(model, x if input_is_nhwc else np.ascontiguousarray(x.transpose(0, 3, 1, 2)))
+    y = load_onnx(model.save(tmp_path))(x)
+    np.testing.assert_allclose(y, expected if is_nhwc else expected.transpose(0, 2, 3, 1), rtol=1e-5, atol=1e-5)
+
+
+def test_an_image_that_is_nhwc_in_the_file_and_prepared_there(tmp_path):
+    model = TinyOnnx(1, 5, 6, 4)
+    y = model.node("Div", model.node("Sub", "x", model.constant(random(4))), model.constant(2))
+    model.node("Conv", model.node("Transpose", y, perm=[0, 3, 1, 2]), model.constant(random(3, 4, 1, 1)))
+    x = random(1, 5, 6, 4)
+    expected = tiny_onnx.run(model, x).transpose(0, 2, 3, 1)
+    np.testing.assert_allclose(load_onnx(model.save(tmp_path))(x), expected, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("axis", [1, 2, -1])
 def test_concat(tmp_path, axis):
     model = TinyOnnx(1, 3, 4, 5)
