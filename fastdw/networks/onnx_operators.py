@@ -151,10 +151,10 @@ def convert_binary(kind: type[Binary], inverse: Callable[[np.ndarray], np.ndarra
 def binary(op: Conversion, kind: type[Binary], value: Value, constant: np.ndarray) -> Value:
     """With a constant, whose axes are the value's last ones in the order of the file."""
     n_axes = len(value.layout)
+    if constant.ndim > n_axes:
+        raise ValueError(f"constant: got shape {constant.shape}; expected at most {n_axes} axes")
     if constant.size == 1:
         constant = constant.reshape(())
-    elif constant.ndim > n_axes:
-        raise ValueError(f"constant: got shape {constant.shape}; expected at most {n_axes} axes")
     else:
         constant = np.ascontiguousarray(constant.reshape((1,) * (n_axes - constant.ndim) + constant.shape).transpose(value.layout))
     return Value(op.graph.add(kind(op.name, (value.name,), constant=constant)), value.layout)

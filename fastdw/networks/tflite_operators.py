@@ -11,7 +11,7 @@ from fastdw.networks.arranging import Concatenate, Pad, Reshape, ResizeBilinear,
 from fastdw.networks.elementwise import Activate, Add, Binary, Multiply, Softmax
 from fastdw.networks.layers import Conv2D, Dense, DepthwiseConv2D, GlobalAveragePool2D, PointwiseConv2D
 from fastdw.networks.pooling import AveragePool2D, MaxPool2D
-from fastdw.networks.tflite_conversion import Conversion
+from fastdw.networks.tflite_conversion import Conversion, implied_activation
 from fastdw.networks.windows import NO_PADDING
 
 DEFAULT_WEIGHTS_FORMAT = 0
@@ -163,8 +163,13 @@ def convert_transpose(op: Conversion) -> str:
 
 
 def convert_quantization(op: Conversion) -> str | np.ndarray:
-    """Between integers and floats: nothing to do where everything runs in float32."""
-    return op.constant(0) if op.is_constant(0) else op.value()
+    """Between integers and floats: nothing to do where everything runs in float32, but for what a new range leaves out."""
+    if op.is_constant(0):
+        return op.constant(0)
+    activation = implied_activation(op.output)
+    if activation is None or implied_activation(op.input(0)) is not None:
+        return op.value()
+    return op.add(Activate(op.name, (op.value(),), activation=activation))
 
 
 CONVERSIONS: dict[str, Callable[[Conversion], str | np.ndarray]] = {

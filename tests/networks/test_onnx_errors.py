@@ -69,6 +69,7 @@ def broken(path, message: str) -> None:
         ("Cast", ["x"], {"to": 7}, "node 0 Cast: to: got type 7 for a tensor that is computed; "),
         ("Dropout", ["x", "", "one"], {}, "node 0 Dropout: training_mode: got True; "),
         ("Relu", ["w"], {}, "node 0 Relu: c0: got a constant; expected a tensor that is computed"),
+        ("Add", ["x", "deep"], {}, r"node 0 Add: constant: got shape \(1, 1, 1, 1, 1\); expected at most 4 axes"),
         ("Pad", ["x", "pads"], {"value": 1.0}, "node 0 Pad: mode: got another than zeros"),
         ("Reshape", ["x", "zero"], {"allowzero": 1}, r"node 0 Reshape: shape: got \(0, 60\); "),
         ("If", ["x"], {"then_branch": onnx.GraphProto()}, "node 0 If: then_branch: got a graph inside a node"),
@@ -78,7 +79,7 @@ def test_nodes(tmp_path, kind, inputs, attributes, message):
     model = TinyOnnx(1, 3, 4, 5)
     constants = {"w": random(4, 3, 1, 1) - 9, "n": np.array([7, 7], np.int64), "fractions": np.float32([1, 1, 0.5, 0.5])}
     constants |= {"one": np.float32(1), "minus": np.float32([-1]), "two": np.float32([1, 2]), "none": np.float32([])}
-    constants |= {"pads": np.ones(8, np.int64), "zero": np.array([0, 60], np.int64)}
+    constants |= {"deep": random(1, 1, 1, 1, 1), "pads": np.ones(8, np.int64), "zero": np.array([0, 60], np.int64)}
     names = {name: model.constant(values, values.dtype) for name, values in constants.items()}
     model.node(kind, *(names.get(name, name) for name in inputs), **attributes)
     broken(model.save(tmp_path), message)

@@ -238,6 +238,16 @@ def test_a_range_that_starts_at_zero_stands_for_the_activation(tmp_path):
     assert expected.max() > 6.3
 
 
+@pytest.mark.parametrize("zero_point", [-128, 0])
+def test_a_range_that_quantisation_starts_at_zero_stands_for_the_activation(tmp_path, zero_point):
+    model = TinyModel(1, 5, 4, 3)
+    y = model.operator("ADD", [0, model.constant([1.0])], (1, 5, 4, 3), options="AddOptions")
+    y = model.operator("QUANTIZE", [y], (1, 5, 4, 3), np.int8, quantisation={"scale": 0.2, "zero_point": zero_point})
+    model.operator("DEQUANTIZE", [y], (1, 5, 4, 3))
+    y = check(model, tmp_path, tolerance=0.101, kinds=["add"])
+    assert (y.min() < -1) == (zero_point == 0)
+
+
 def test_a_range_around_zero_stands_for_no_activation(tmp_path):
     y = load_tflite(quantised_conv(NONE, zero_point=0).save(tmp_path))(np.full((1, 5, 4, 3), 9, np.float32))
     assert y.min() < -6.4
