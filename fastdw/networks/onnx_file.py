@@ -84,15 +84,16 @@ class Parser:
             raise ValueError(f"{attribute.name}: got a graph inside a node, which is not supported; expected none")
         if attribute.type == attribute.STRING:
             return attribute.s.decode("utf-8", "replace")
-        numbers = {
+        values = {
             attribute.INT: attribute.i,
             attribute.FLOAT: attribute.f,
             attribute.INTS: list(attribute.ints),
             attribute.FLOATS: list(attribute.floats),
+            attribute.STRINGS: list(attribute.strings),
         }
-        if attribute.type not in numbers:
-            raise ValueError(f"{attribute.name}: got an attribute of type {attribute.type}; expected numbers, a text or a tensor")
-        return numbers[attribute.type]
+        if attribute.type not in values:
+            raise ValueError(f"{attribute.name}: got an attribute of type {attribute.type}; expected numbers, texts or a tensor")
+        return values[attribute.type]
 
     def constant(self, tensor: Any) -> np.ndarray:
         shape = tuple(tensor.dims)
