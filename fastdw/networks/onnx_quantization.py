@@ -7,13 +7,8 @@ import numpy as np
 from fastdw.networks.onnx_conversion import Conversion, Integers, Value
 from fastdw.networks.windows import Shape
 
-UINT8 = 2
-INTEGER_TYPES: dict[int, np.dtype] = {
-    UINT8: np.dtype("u1"),
-    3: np.dtype("i1"),
-    4: np.dtype("u2"),
-    5: np.dtype("i2"),
-}  # TensorProto.DataType
+UINT8 = 2  # TensorProto.DataType
+INTEGER_TYPES: dict[int, np.dtype] = {UINT8: np.dtype("u1"), 3: np.dtype("i1"), 4: np.dtype("u2"), 5: np.dtype("i2")}
 ON_INTEGERS = ("Concat", "Flatten", "Identity", "MaxPool", "Reshape", "Squeeze", "Transpose", "Unsqueeze")  # these move or pick numbers
 
 
@@ -37,10 +32,17 @@ def quantization(op: Conversion) -> Integers:
 
 def convert_quantize(op: Conversion) -> Value:
     """Nothing to do in float32, but the range of the integers may stand for a relu that the exporter left out."""
-    scale, integers = op.constant(1), np.iinfo(integer_type(op))
+    scale, integers = divisor(op), np.iinfo(integer_type(op))
     if (zero_point_of(op) != integers.min).any():
         return op.value()
     return op.activated((0.0, float((integers.max - integers.min) * scale.item())) if scale.size == 1 else "relu")
+
+
+def divisor(op: Conversion) -> np.ndarray:
+    scale = op.constant(1)
+    if not (scale > 0).all():
+        raise ValueError(f"scale: got {scale.min()}; expected numbers above 0")
+    return scale
 
 
 def integer_type(op: Conversion) -> np.dtype:
@@ -64,26 +66,23 @@ def zero_point_of(op: Conversion) -> np.ndarray:
 def fold_quantize(op: Conversion) -> np.ndarray:
     """clip(rint(x / scale) + zero_point), of all or of each index of an axis"""
     values, dtype = op.constant(0), integer_type(op)
-    scale, zero_point = along_axis(op, values.shape)
-    if not (scale > 0).all():
-        raise ValueError(f"scale: got {scale.min()}; expected numbers above 0")
+    scale, zero_point = along_axis(op, divisor(op), values.shape)
     return np.clip(np.rint(values / scale) + zero_point, np.iinfo(dtype).min, np.iinfo(dtype).max).astype(dtype)
 
 
 def fold_dequantize(op: Conversion) -> np.ndarray:
     """(integer - zero_point) * scale, of all or of each index of an axis"""
     values = op.raw_constant(0)
-    scale, zero_point = along_axis(op, values.shape)
+    scale, zero_point = along_axis(op, op.constant(1), values.shape)
     return ((values.astype(np.float64) - zero_point) * scale).astype(np.float32)
 
 
-def along_axis(op: Conversion, shape: Shape) -> tuple[np.ndarray, np.ndarray]:
+def along_axis(op: Conversion, scale: np.ndarray, shape: Shape) -> tuple[np.ndarray, np.ndarray]:
     """scale and zero point, in a shape that broadcasts to the values'"""
-    scale, zero_point = op.constant(1), zero_point_of(op)
     sizes = [1] * len(shape)
     if scale.size > 1:
         axis = op.attribute("axis", 1)
         if scale.shape != (shape[axis],):
             raise ValueError(f"scale: got shape {scale.shape}; expected ({shape[axis]},), one for each index of axis {axis}")
         sizes[axis] = scale.size
-    return scale.reshape(sizes), zero_point.reshape(sizes)
+    return scale.reshape(sizes), zero_point_of(op).reshape(sizes)

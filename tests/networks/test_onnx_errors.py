@@ -64,6 +64,7 @@ def broken(path, message: str) -> None:
             {"output_dtype": 21},
             "node 0 QuantizeLinear: output_dtype: got type 21, which is not supported; ",
         ),
+        ("QuantizeLinear", ["x", "minus"], {}, "node 0 QuantizeLinear: scale: got -1.0; expected numbers above 0"),
         ("QuantizeLinear", ["w", "minus"], {}, "node 0 QuantizeLinear: .*scale: got -1.0; expected numbers above 0"),
         ("QuantizeLinear", ["w", "two"], {}, "node 0 QuantizeLinear: .*scale: got shape .2,.; expected .3,., one for each index of axis 1"),
         ("Cast", ["x"], {"to": 7}, "node 0 Cast: to: got type 7 for a tensor that is computed; "),
