@@ -12,7 +12,7 @@ import numpy as np
 import oracle
 
 from fastdw.problem import Activation
-from fastdw.tile import TileShape, operations
+from fastdw.tile import TileShape, activate, operations
 from fastdw.tile.activations import FUNCTIONS
 
 
@@ -120,7 +120,7 @@ def _finish(total, bias, residual, activation):
             total = total + residual
         if activation in FUNCTIONS:
             with mock.patch.object(operations, "fused_multiply_add", multiply_add):
-                return operations.activate(TileShape(1, 1, 1, 1, activation=activation), total, 0, 0)
+                return activate(TileShape(1, 1, 1, 1, activation=activation), total, 0, 0)
         return oracle.clamp(total, activation)
 
 

@@ -51,7 +51,7 @@ def compiled(name: str, x: np.ndarray) -> np.ndarray:
 
 
 def meaning(name: str, x: np.ndarray) -> np.ndarray:
-    return operations.activate(TileShape(1, 1, 1, 1, activation=name), x, 0, 0)
+    return activate(TileShape(1, 1, 1, 1, activation=name), x, 0, 0)
 
 
 def patterns(start: int, stop: int, step: int) -> np.ndarray:
