@@ -50,7 +50,7 @@ def test_the_small_ones_are_those_of_the_benchmark(name, file, model_file):
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_values_stay_sane(name):
-    network = Network(ARCHITECTURES[name](size=65, classes=10))
+    network = Network(ARCHITECTURES[name](size=128, classes=10))
     x = np.random.default_rng(0).random(network.input_shape, np.float32)
     y = network(x)
     assert np.isfinite(y).all()
