@@ -8,6 +8,10 @@ of the outputs that read them, as many in a row as registers hold:
 How far the first tile of a row hangs over the image, and the last, is known to the compiler, and so is whether they are one and the
 same. So no multiply-add is wasted on padding, however much wider than the image a filter is, and no pixel is selected.
 
+Channels are taken forwards, but backwards where the output lies close ahead of x within a page: where pixels are 4 KB apart, or a
+part of that, stores have the low address bits of loads, and a CPU that tells them apart by these alone makes the load wait. So
+what is loaded next must not lie where something was just stored.
+
 With a multiplier each channel is repeated as it is loaded: see multipliers.py. Dilation splits the outputs into phases, each a
 convolution without dilation: see phases.py. Where the rows of phases are whole tiles, those that are a column shorter have a tile of
 their own.
@@ -36,13 +40,17 @@ from fastdw.kernels.phases import (
     phases,
     task_block,
 )
-from fastdw.kernels.spec import Blocking, KernelSpec
+from fastdw.kernels.spec import Blocking, KernelSpec, Layout, Plan
 from fastdw.machine import Machine
 from fastdw.packing import ALIGNMENT_BYTES
 from fastdw.problem import DEPTHWISE, Problem
 from fastdw.tile import Context, TileShape, load_row, narrower, one_row, slide_row, view, without_left, without_right, zeros
 
-CONTEXT = Context(*EPILOGUE, *PHASES, *BLOCKS)
+PLACES = (
+    "alike",  # the low bits that the addresses of all pixels share, as a mask
+    "close",  # bytes ahead of x where backwards is better; 0: nowhere
+)
+CONTEXT = Context(*EPILOGUE, *PHASES, *BLOCKS, *PLACES)
 
 
 @Inlined
@@ -63,7 +71,7 @@ def sums(shape, c, filter_rows, x, weight):
 
 
 @Inlined
-def compute_row_of_tiles(shape, c, image, row_phase, row, top, bottom, begin, end):
+def compute_row_of_tiles(shape, c, image, row_phase, row, top, bottom, begin, end, first_n, step):
     first = row * c.grid_stride_row
     first_filter_row = min(c.kernel_rows, max(0, top - first))
     filter_rows = min(c.kernel_rows, max(0, bottom - first)) - first_filter_row
@@ -79,8 +87,8 @@ def compute_row_of_tiles(shape, c, image, row_phase, row, top, bottom, begin, en
             x_tile = x_image + (first + first_filter_row) * c.grid_row + col * shape.stride * c.grid_col
             out_tile = out_image + row * c.out_row + col * c.out_col
             residual_tile = residual_image + row * c.residual_row + col * c.residual_col
-            for tile_n in range(begin, end, shape.width):
-                n = min(tile_n, end - shape.width)
+            for tile_n in range(first_n, end if step > 0 else begin - shape.width, step):
+                n = min(max(tile_n, begin), end - shape.width)
                 x, weight = x_tile + 4 * (n // shape.expand), weight_row + 4 * n
                 if shape.whole:
                     acc = sums(shape, c, filter_rows, x, weight)
@@ -99,17 +107,19 @@ def depthwise_rows(shape, context, index):
     c = view(CONTEXT, context)
     image, row_phase, row_begin, row_end, begin, end = task_block(shape, c, index)
     top, bottom = grid_inside(row_phase * c.stride_row - c.top, c.height, c.dilation_row)
+    is_close_ahead = 0 < (c.out - c.x) & c.alike < c.close
+    first_n, step = (end - shape.width, -shape.width) if is_close_ahead else (begin, shape.width)
     for tile_row in range(row_begin, row_end, shape.rows):
         row = min(tile_row, row_end - shape.rows)
         first = row * c.grid_stride_row
         window_rows = (shape.rows - 1) * c.grid_stride_row + c.kernel_rows
         if shape.rows == 1 or (first >= top and first + window_rows <= bottom):
-            compute_row_of_tiles(shape, c, image, row_phase, row, top, bottom, begin, end)
+            compute_row_of_tiles(shape, c, image, row_phase, row, top, bottom, begin, end, first_n, step)
             if shape.uneven:  # then there is one row
-                compute_row_of_tiles(narrower(shape), c, image, row_phase, row, top, bottom, begin, end)
+                compute_row_of_tiles(narrower(shape), c, image, row_phase, row, top, bottom, begin, end, first_n, step)
         else:
             for i in range(shape.rows):
-                compute_row_of_tiles(one_row(shape), c, image, row_phase, row + i, top, bottom, begin, end)
+                compute_row_of_tiles(one_row(shape), c, image, row_phase, row + i, top, bottom, begin, end, first_n, step)
 
 
 def refuses(problem: Problem, machine: Machine) -> str | None:
@@ -285,6 +295,12 @@ def choose(problem: Problem, machine: Machine, threads: int) -> tuple[TileShape,
     return shape, default_blocking(problem, shape, threads, channels)
 
 
+def bind(plan: Plan, layout: Layout) -> tuple[dict[str, int], int]:
+    fields, tasks = bind_blocks(plan, layout)
+    alike, close = math.gcd(WAY_BYTES, fields["grid_col"], fields["out_col"]), 2 * 4 * plan.shape.width
+    return fields | {"alike": alike - 1, "close": close if alike >= 4 * close else 0}, tasks
+
+
 def turns(shape: TileShape) -> tuple[int, ...]:
     """Multiply-adds of a filter row, of each of the tiles that lie differently."""
     if shape.whole:
@@ -303,7 +319,7 @@ SPEC = KernelSpec(
     shapes=shapes,
     blockings=blockings,
     choose=choose,
-    bind=bind_blocks,
+    bind=bind,
     fused_multiply_adds=turns,
     cost=cost,
     rank=-1,

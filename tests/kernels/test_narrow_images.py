@@ -97,3 +97,23 @@ def tiles_of_narrow_images() -> list[tuple[KernelSpec, TileShape]]:
 @pytest.mark.parametrize(("spec", "tile"), tiles_of_narrow_images(), ids=tile_id)
 def test_machine_code(spec, tile):
     check_compiled(spec, tile)
+
+
+@pytest.mark.parametrize("channels", [512, 100], ids="{} of 512 channels".format)
+@pytest.mark.parametrize(("image", "keywords"), [((7, 7), {}), ((4, 17), {"stride": 2}), ((6, 9), {"dilation": 2})], ids=str)
+def test_where_the_output_lies_changes_no_bit(image, keywords, channels):
+    """Channels are taken backwards where it lies close ahead of the input within a page."""
+    rng = np.random.default_rng(channels)
+    memory = np.zeros(1 << 20, np.float32)
+    start = -memory.ctypes.data % 4096 // 4
+    x = memory[start : start + image[0] * image[1] * 512].reshape(1, *image, 512)[..., :channels]
+    x[...] = rng.standard_normal(x.shape, np.float32)
+    weight = rng.standard_normal((3, 3, channels), np.float32)
+    keywords = {"padding": "same"} | keywords
+    expected = stated_order.depthwise_conv2d(x, weight, **keywords)
+    others = slice(channels, None)
+    for ahead in (-4, 0, 4, 12, 16, 32, 48, 500, 1000):
+        buffer = memory[start + (1 << 19) + ahead :][: expected.size // channels * 512].reshape(*expected.shape[:3], 512)
+        buffer[...] = np.nan
+        np.testing.assert_array_equal(fastdw.depthwise_conv2d(x, weight, out=buffer[..., :channels], **keywords), expected)
+        assert np.isnan(buffer[..., others]).all()
