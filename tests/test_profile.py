@@ -154,6 +154,18 @@ def test_off_means_none_at_all(path, monkeypatch):
         profile_files.user_path()
 
 
+def test_programs_share_small_work_and_keep_what_was_measured_of_large(path):
+    small = replace(PROBLEM, height=14, width=14)
+    assert planner.plan(small, 2).threads == 1
+    shared = planner.plan_in_program(small, 2)
+    assert shared.threads == 2
+    assert "program" in shared.reason
+    assert planner.plan_in_program(PROBLEM, 2).threads == 2
+    save(path, entry(planner.default_plan(PROBLEM, 1, host()), 2))
+    assert planner.plan_in_program(PROBLEM, 2) == planner.plan(PROBLEM, 2)
+    assert planner.plan(PROBLEM, 2).threads == 1
+
+
 def test_use_profile_takes_effect_on_calls_that_were_made_before(path, tmp_path):
     x, weight = np.ones((1, 28, 28, 64), np.float32), np.ones((3, 3, 64), np.float32)
     before = fastdw.depthwise_conv2d(x, weight, padding="same", threads=1)
