@@ -35,8 +35,8 @@ DIGEST_LENGTH = 16
 HASH_BYTES = 32
 UNUSED_SECONDS = 14 * 24 * 3600  # directories of other digests are deleted when not used for so long
 LEFTOVER_SECONDS = 3600  # a file that is being written for so long was left by a process that died
-PACKAGE = Path(__file__).parent
 LOCK_SECONDS = 60  # a process that compiles for longer than this is not waited for
+PACKAGE = Path(__file__).parent
 
 
 def sources() -> list[Path]:

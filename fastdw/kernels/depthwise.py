@@ -105,9 +105,8 @@ def depthwise(shape, context, index):
                             if first + window_rows > 0 and first < height:
                                 for q in range(0, whole_taps, shape.taps):
                                     first_col = x_col + q
-                                    if shape.rest == 0 or (
-                                        first_col + shape.window_cols > 0 and first_col < width
-                                    ):  # else beside the image
+                                    # but for chunks beside the image
+                                    if shape.rest == 0 or (first_col + shape.window_cols > 0 and first_col < width):
                                         at = x + q * c.grid_col
                                         window = load_window_clipped(
                                             shape, at, row_step, c.grid_col, first, c.grid_stride_row, height, first_col, width, c.blank

@@ -249,10 +249,7 @@ WAYS, WAY_BYTES = 8, 4 << 10  # of the first cache
 LINE_FLOATS = ALIGNMENT_BYTES // 4  # of a line of the cache
 CROWDED = 1.7  # loads of lines that do not stay in their sets, where a tile takes all of a line; more where it comes back for the rest
 WIDE_TAPS, WIDE_VECS = 7, 8  # under wider filters blocks of channels, whose taps stay in a cache
-LEAST_PIXELS_IN_ORDER = {
-    1: 7,
-    2: 8,
-}  # pixels of a tile, by stride, that cores which issue in order should not go below: loads are waited for
+LEAST_PIXELS_IN_ORDER = {1: 7, 2: 8}  # of a tile, by stride, for cores that issue in order: loads are waited for
 PASSED = 1.1  # cores where all that is loaded passes through registers: several vectors, which leave room for fewer outputs
 HALVES = 1.13  # where tiles are small anyway, for want of registers: to read lines of cache in halves; twice in quarters
 BULKY = 1.3  # elsewhere: more than 8 pixels, where memory is waited for (small filters, no phases) or a multiplier makes many outputs
